@@ -1,0 +1,56 @@
+# Two commands matter: `make run` and `make test`. Each sets up what it needs in .venv.
+#
+#   make run                              draws a small dataset, trains, gates, pushes
+#   make run DATA=<folder>                the same on images/ and annotations/ (the Oxford-IIIT Pets layout)
+#   make run WORKSPACE=<folder>           keeps it apart (default: workspace)
+#   make test                             lint, unit tests, one end-to-end test per promise
+#   make test-all                         all that, and what takes longer
+
+WORKSPACE ?= workspace
+DATA ?=
+LOCK := requirements/tfx-1.16.txt
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run test test-all lint bench lock clean
+
+ifeq ($(DATA),)
+run: $(READY)
+	$(BIN)/segpipe draw --output $(WORKSPACE)/drawn
+	$(BIN)/segpipe ingest --workspace $(WORKSPACE) --config configs/drawn.yaml --images $(WORKSPACE)/drawn/images \
+	  --masks $(WORKSPACE)/drawn/annotations/trimaps --split-lists $(WORKSPACE)/drawn/annotations
+	$(BIN)/segpipe run --workspace $(WORKSPACE) --config configs/drawn.yaml
+else
+run: $(READY)
+	$(BIN)/segpipe ingest --workspace $(WORKSPACE) --images $(DATA)/images --masks $(DATA)/annotations/trimaps \
+	  --split-lists $(DATA)/annotations
+	$(BIN)/segpipe run --workspace $(WORKSPACE)
+endif
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+$(READY): $(LOCK) requirements/bootstrap.txt setup.py pyproject.toml tools/find_python.sh
+	@python=$$(sh tools/find_python.sh) && "$$python" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(LOCK)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Resolves the pins again; run it by hand and commit the result.
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.10 --output-file $(LOCK) requirements/tfx-1.16.in
+	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.10 --output-file requirements/bootstrap.txt \
+	  requirements/bootstrap.in
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

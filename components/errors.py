@@ -1,0 +1,19 @@
+"""What goes wrong in a way that a user can mend. The command line prints the message and nothing else."""
+
+
+class SegpipeError(Exception):
+    """One sentence that names the file or field, the rule it breaks and the mend."""
+
+    exit_status = 1
+
+
+class UsageError(SegpipeError):
+    """A wrong argument, config or path, found before anything starts."""
+
+    exit_status = 2
+
+
+class RefusedError(SegpipeError):
+    """A gate said no: nothing is broken, but the data or the model is not good enough."""
+
+    exit_status = 3

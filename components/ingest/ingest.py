@@ -1,0 +1,168 @@
+"""Makes one span out of a folder of photos and a folder of masks, at once and whole or not at all."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from components.errors import RefusedError, UsageError
+from components.ingest.settings import DataSettings, settings_record
+from components.ingest.shards import ShardResult, plan_shards, write_shards
+from components.ingest.sources import SPLITS, Pair, Quarantined, Sources, find_sources
+from components.ingest.spans import (
+    MANIFEST,
+    QUARANTINE,
+    Manifest,
+    SourceFile,
+    file_sha256,
+    list_spans,
+    read_manifest,
+    span_folder,
+    write_record,
+)
+from trainer.features import FeatureSpec
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `ingest` did: the span's manifest, its folder, and whether it was written just now."""
+
+    manifest: Manifest
+    folder: str
+    written: bool
+
+
+def ingest(
+    data: str,
+    photos: str,
+    masks: str,
+    spec: FeatureSpec,
+    settings: DataSettings,
+    split_lists: str | None = None,
+    number: int | None = None,
+    beam_args: list[str] | None = None,
+) -> Outcome:
+    """Ingests photos and masks into a span.
+
+    The same input is found again by its content and rewrites nothing.
+
+    Args:
+      data: the folder of spans; it is made where it is missing.
+      photos, masks, split_lists: see `find_sources`.
+      spec: classes and the mask values that may occur.
+      settings: slice keys, limits and the largest share of quarantined photos.
+      number: the span to make; None takes the next free number.
+      beam_args: arguments of the Beam pipeline.
+
+    Raises:
+      UsageError: if a path is wrong or the span exists with other input.
+      RefusedError: if too many photos are quarantined or a split is empty; no span is written.
+    """
+    sources = find_sources(photos, masks, split_lists, settings.eval_share)
+    known = _same_input(data, sources, settings_record(settings, spec), number)
+    if known is not None:
+        return Outcome(read_manifest(data, known), span_folder(data, known), written=False)
+    if number is None:
+        number = max(list_spans(data), default=0) + 1
+    elif number in list_spans(data):
+        raise UsageError(f"--span {number}: exists with other input and spans never change; choose another number")
+    os.makedirs(data, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix=f".span-{number}-", dir=data)
+    try:
+        results = write_shards(plan_shards(sources.pairs, folder), spec, settings, beam_args or [])
+        quarantined = sources.quarantined + [q for result in results for q in result.quarantined]
+        manifest = _manifest(number, sources, results, quarantined, settings_record(settings, spec))
+        write_record(os.path.join(folder, MANIFEST), manifest)
+        _write_quarantine(os.path.join(folder, QUARANTINE), quarantined)
+        _refuse_bad_span(manifest, settings, os.path.join(folder, QUARANTINE), data)
+        os.chmod(folder, 0o755)
+        os.rename(folder, span_folder(data, number))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Outcome(manifest, span_folder(data, number), written=True)
+
+
+def _same_input(data: str, sources: Sources, settings: dict, number: int | None) -> int | None:
+    """The number of the span that was made from just these files under the same settings, if there is one."""
+    here = {os.path.basename(p.photo): p for p in sources.pairs}
+    for candidate in reversed(list_spans(data)) if number is None else [n for n in list_spans(data) if n == number]:
+        manifest = read_manifest(data, candidate)
+        paired = {source.photo: source for source in manifest.sources if source.mask is not None}
+        if (
+            manifest.settings == json.loads(json.dumps(settings))
+            and manifest.photos_found == sources.photos_found
+            and paired.keys() == here.keys()
+            and all(_same_pair(here[name], source) for name, source in paired.items())
+        ):
+            return candidate
+    return None
+
+
+def _same_pair(pair: Pair, source: SourceFile) -> bool:
+    # Sizes differ far more often than contents of one size do, and cost no reading.
+    return (
+        pair.split == source.split
+        and os.path.getsize(pair.photo) == source.photo_bytes
+        and os.path.getsize(pair.mask) == source.mask_bytes
+        and _readable_sha256(pair.photo) == source.photo_sha256
+        and _readable_sha256(pair.mask) == source.mask_sha256
+    )
+
+
+def _readable_sha256(path: str) -> str | None:
+    return file_sha256(path) if os.access(path, os.R_OK) else None
+
+
+def _manifest(
+    number: int, sources: Sources, results: list[ShardResult], quarantined: list[Quarantined], settings: dict
+) -> Manifest:
+    refused_early = [
+        SourceFile(
+            photo=os.path.basename(q.file),
+            mask=None,
+            photo_sha256=None,
+            mask_sha256=None,
+            photo_bytes=os.path.getsize(q.file),
+            mask_bytes=0,
+            split=None,
+            verdict=q.reason,
+        )
+        for q in sources.quarantined
+        if q.kind == "photo"
+    ]
+    opened = [source for result in results for source in result.sources]
+    return Manifest(
+        span=number,
+        tool_version=version("segpipe"),
+        settings=settings,
+        splits={split: [r.shard for r in results if r.split == split] for split in SPLITS},
+        photos_found=sources.photos_found,
+        quarantined=dict(sorted(Counter(q.reason for q in quarantined if q.kind == "photo").items())),
+        files_ignored=sources.files_ignored,
+        sources=sorted(opened + refused_early, key=lambda source: source.photo),
+    )
+
+
+def _write_quarantine(path: str, quarantined: list[Quarantined]) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        for entry in sorted(quarantined, key=lambda q: (q.file, q.reason)):
+            record = entry.model_dump() | {"file": os.path.basename(entry.file)}
+            file.write(json.dumps(record, sort_keys=True) + "\n")
+
+
+def _refuse_bad_span(manifest: Manifest, settings: DataSettings, quarantine: str, data: str) -> None:
+    refused = sum(manifest.quarantined.values())
+    kept = os.path.join(data, QUARANTINE)
+    if refused > settings.max_quarantine * manifest.photos_found:
+        shutil.copyfile(quarantine, kept)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.quarantined.items())
+        raise RefusedError(
+            f"{refused} of {manifest.photos_found} photos are quarantined ({reasons}), more than the allowed share "
+            f"{settings.max_quarantine:g}; mend the files that {kept} names or raise --max-quarantine"
+        )
+    for split in SPLITS:
+        if not manifest.examples(split):
+            raise RefusedError(f"the {split} split is empty; add photos to it or change data.eval_share")

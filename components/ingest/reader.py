@@ -1,0 +1,200 @@
+"""Opens one photo and its mask and trusts neither: what comes out decodes later, what does not is refused by name.
+
+    pair = read_pair(photo_bytes, mask_bytes, spec, settings)      # raises Unreadable("mask_size", "...")
+
+Clean RGB JPEGs and one-channel PNGs keep their bytes. They are decoded with TensorFlow, whose decoder the transform
+graph uses; anything else is opened with Pillow and encoded once.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from components.ingest.settings import DataSettings
+from trainer.features import FeatureSpec
+
+_ORIENTATION = 0x0112
+_JPEG_QUALITY = 95
+# `_open` holds every header against data.max_pixels; Pillow's own limit would refuse at another number.
+Image.MAX_IMAGE_PIXELS = None
+_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError)
+
+
+class Unreadable(Exception):
+    """Why a pair is quarantined: a reason that is counted, and a detail for the person who looks."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class ReadPair:
+    """A pair that can be trusted.
+
+    Attributes:
+      image: an RGB JPEG, upright.
+      mask: a one-channel 8-bit PNG of the same size, the source's own values.
+      height, width: of both, in pixels.
+      brightness: mean of the pixels in 0..1, of a grid of every eighth pixel.
+      class_shares: share of each class among the counted pixels, 0..1, in label order.
+    """
+
+    image: bytes
+    mask: bytes
+    height: int
+    width: int
+    brightness: float
+    class_shares: list[float]
+
+
+def file_bytes(path: str, what: str) -> bytes:
+    """Reads a file.
+
+    Raises:
+      Unreadable: with the reason `unreadable_<what>`.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Unreadable(f"unreadable_{what}", error.strerror or str(error)) from error
+
+
+def _open(encoded: bytes, what: str, max_pixels: int) -> Image.Image:
+    """Opens without decoding; the header alone decides whether it is too large."""
+    if not encoded:
+        raise Unreadable(f"empty_{what}", "zero bytes")
+    try:
+        opened = Image.open(io.BytesIO(encoded))
+    except UnidentifiedImageError as error:
+        raise Unreadable(f"undecodable_{what}", "no image format that can be read") from error
+    except _PILLOW_ERRORS as error:
+        raise Unreadable(f"undecodable_{what}", str(error)) from error
+    if opened.width * opened.height > max_pixels:
+        raise Unreadable(
+            f"oversized_{what}", f"{opened.width}x{opened.height} pixels are more than data.max_pixels {max_pixels}"
+        )
+    return opened
+
+
+def _orientation(opened: Image.Image) -> int:
+    try:
+        return int(opened.getexif().get(_ORIENTATION, 1))
+    except (*_PILLOW_ERRORS, TypeError, KeyError):
+        return 1
+
+
+def _upright_rgb(opened: Image.Image) -> Image.Image:
+    """Any picture as upright RGB; transparency is laid on white."""
+    try:
+        turned = ImageOps.exif_transpose(opened)
+        if turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info:
+            layer = turned.convert("RGBA")
+            white = Image.new("RGBA", layer.size, "white")
+            return Image.alpha_composite(white, layer).convert("RGB")
+        if turned.mode.startswith("I"):
+            turned = Image.fromarray((np.asarray(turned).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        return turned.convert("RGB")
+    except _PILLOW_ERRORS as error:
+        raise Unreadable("undecodable_photo", str(error)) from error
+
+
+def _to_jpeg(photo: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def upright_jpeg(encoded: bytes, max_pixels: int) -> tuple[bytes, np.ndarray]:
+    """The photo as an upright RGB JPEG: its own bytes if it is one already, else encoded once.
+
+    Args:
+      encoded: a photo in any format that Pillow reads.
+      max_pixels: largest photo that is decoded.
+
+    Returns:
+      The JPEG, and its pixels as uint8[h, w, 3]. It was decoded with the decoder of the transform graph.
+
+    Raises:
+      Unreadable: with the reason empty_photo, undecodable_photo or oversized_photo.
+    """
+    opened = _open(encoded, "photo", max_pixels)
+    clean = opened.format == "JPEG" and opened.mode == "RGB" and _orientation(opened) in (0, 1)
+    jpeg = encoded if clean else _to_jpeg(_upright_rgb(opened))
+    return jpeg, _tf_decode(lambda data: tf.io.decode_jpeg(data, channels=3), jpeg, "photo")
+
+
+def _tf_decode(decode, encoded: bytes, what: str) -> np.ndarray:
+    try:
+        return decode(encoded).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise Unreadable(f"undecodable_{what}", str(error.message).splitlines()[0]) from error
+
+
+def _read_mask(encoded: bytes, turn: int, max_pixels: int) -> tuple[bytes, np.ndarray]:
+    """The mask as PNG bytes and as uint8[h, w] of the source's own values."""
+    opened = _open(encoded, "mask", max_pixels)
+    if opened.format == "PNG" and opened.mode == "L" and turn in (0, 1):
+        return encoded, _tf_decode(lambda data: tf.io.decode_png(data, channels=1), encoded, "mask")[:, :, 0]
+    try:
+        if turn not in (0, 1):
+            opened.getexif()[_ORIENTATION] = turn
+            opened = ImageOps.exif_transpose(opened)
+        values = np.asarray(opened)
+    except _PILLOW_ERRORS as error:
+        raise Unreadable("undecodable_mask", str(error)) from error
+    if values.ndim == 3:
+        colour = values[..., :3] if values.shape[-1] >= 3 else values[..., :1]
+        if (colour != colour[..., :1]).any():
+            raise Unreadable("mask_in_colour", f"a mask of mode {opened.mode} holds colours, not class values")
+        values = values[..., 0]
+    if values.max(initial=0) > 255 or values.min(initial=0) < 0:
+        raise Unreadable("mask_value", f"value {values.max()} is not in 0..255")
+    values = np.ascontiguousarray(values, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(values, "L").save(buffer, "PNG")
+    return buffer.getvalue(), values
+
+
+def _class_shares(values: np.ndarray, spec: FeatureSpec) -> list[float]:
+    counts = np.bincount(values.ravel(), minlength=256)
+    strange = [int(v) for v in np.flatnonzero(counts) if int(v) not in spec.mask_values]
+    if strange:
+        raise Unreadable("mask_value", f"values {strange[:5]} are not in the configured {sorted(spec.mask_values)}")
+    per_class = np.array([counts[list(c.values)].sum() for c in spec.classes], np.float64)
+    if not per_class.sum():
+        raise Unreadable("mask_all_ignored", "no pixel of the mask counts")
+    return (per_class / per_class.sum()).tolist()
+
+
+def read_pair(photo: bytes, mask: bytes, spec: FeatureSpec, settings: DataSettings) -> ReadPair:
+    """Checks and normalises one pair.
+
+    Args:
+      photo: an encoded photo in any format that Pillow reads.
+      mask: an encoded mask: one channel, a palette's indices, or grey in several channels.
+      spec: the mask values that may occur.
+      settings: limits and orientation.
+
+    Raises:
+      Unreadable: with one of the reasons empty_, undecodable_ or oversized_ photo or mask, mask_size, mask_value,
+        mask_in_colour, mask_all_ignored.
+    """
+    image, pixels = upright_jpeg(photo, settings.max_pixels)
+    turn = _orientation(_open(photo, "photo", settings.max_pixels)) if settings.masks_follow_exif else 1
+    png, values = _read_mask(mask, turn, settings.max_pixels)
+    if values.shape != pixels.shape[:2]:
+        (mh, mw), (h, w) = values.shape, pixels.shape[:2]
+        raise Unreadable("mask_size", f"the mask is {mw}x{mh}, its photo {w}x{h}")
+    return ReadPair(
+        image=image,
+        mask=png,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        brightness=float(pixels[::8, ::8].mean() / 255.0),
+        class_shares=_class_shares(values, spec),
+    )

@@ -1,0 +1,64 @@
+"""What a user may choose about ingest; the `data` section of the config."""
+
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from trainer.features import FeatureSpec
+
+UNKNOWN = "unknown"
+"""The slice value of a stem that no rule matches."""
+
+
+class DataSettings(BaseModel):
+    """How photos and masks become examples.
+
+    Attributes:
+      slice_keys: feature name -> rules in order, each a regular expression that is searched in the stem and the value
+        it gives (`\\1` is the first group). The first match decides; without one the value is `unknown`.
+      eval_share: share of the evaluation split where no split list decides.
+      masks_follow_exif: True if a mask is stored turned like its photo, False if it is upright already.
+      max_quarantine: largest share of photos that may be quarantined before ingest refuses.
+      max_pixels: largest photo that is decoded, in pixels; a larger one is quarantined unread.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    slice_keys: dict[str, dict[str, str]] = {
+        "breed": {r"^(.+)_\d+$": r"\1"},
+        "species": {r"^[A-Z]": "cat", r"^[a-z]": "dog"},
+    }
+    eval_share: float = Field(default=0.2, gt=0, lt=1)
+    masks_follow_exif: bool = False
+    max_quarantine: float = Field(default=0.05, ge=0, le=1)
+    max_pixels: int = Field(default=100_000_000, ge=1)
+
+    @field_validator("slice_keys")
+    @classmethod
+    def _patterns_compile(cls, keys: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for name, rules in keys.items():
+            for pattern in rules:
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise ValueError(f"{name}: {pattern!r} is no regular expression ({error})") from error
+        return keys
+
+    def slice_values(self, stem: str) -> dict[str, str]:
+        """The slice keys of one photo, by its stem."""
+        values = {}
+        for name, rules in self.slice_keys.items():
+            matches = (match.expand(value) for p, value in rules.items() if (match := re.search(p, stem)))
+            values[name] = next(matches, UNKNOWN)
+        return values
+
+
+def settings_record(data: DataSettings, spec: FeatureSpec) -> dict:
+    """What of the settings decides the bytes of a span; it goes into the manifest."""
+    return {
+        "classes": [{"name": c.name, "values": list(c.values)} for c in spec.classes],
+        "ignore_values": list(spec.ignore_values),
+        "slice_keys": data.slice_keys,
+        "masks_follow_exif": data.masks_follow_exif,
+        "max_pixels": data.max_pixels,
+    }

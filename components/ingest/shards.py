@@ -1,0 +1,156 @@
+"""The Beam half of ingest: each element is one shard, read and written whole by one worker.
+
+A shard is a fixed list of pairs in a fixed order, so its bytes depend on the sources alone, whatever the runner does;
+a worker holds one photo at a time, so memory stays flat.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.errors import SegpipeError
+from components.ingest.reader import ReadPair, Unreadable, file_bytes, read_pair
+from components.ingest.settings import DataSettings
+from components.ingest.sources import SPLITS, Pair, Quarantined
+from components.ingest.spans import Record, Shard, SourceFile, file_sha256, read_record, write_record
+from trainer import features
+
+_PHOTOS_PER_SHARD = 200
+_RESULT = ".result.json"
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """Which pairs go into which file, in which order."""
+
+    split: str
+    path: str
+    pairs: tuple[Pair, ...]
+
+
+class ShardResult(Record):
+    """What became of a plan. The worker leaves it beside the shard, where the driver finds it whatever the runner."""
+
+    split: str
+    shard: Shard
+    sources: list[SourceFile]
+    quarantined: list[Quarantined]
+
+
+def plan_shards(pairs: list[Pair], folder: str) -> list[ShardPlan]:
+    """Spreads pairs over shards of at most 200 photos, in the order of their hashes: shuffled, but always the same."""
+    plans = []
+    for split in SPLITS:
+        chosen = sorted((pair for pair in pairs if pair.split == split), key=lambda pair: pair.order)
+        count = -(-len(chosen) // _PHOTOS_PER_SHARD)
+        for index in range(count):
+            path = os.path.join(folder, f"{split}-{index:05d}-of-{count:05d}.tfrecord")
+            plans.append(ShardPlan(split, path, tuple(chosen[index::count])))
+    return plans
+
+
+def raw_example(pair: Pair, read: ReadPair, spec: features.FeatureSpec, settings: DataSettings) -> tf.train.Example:
+    """The raw example of the data contract: photo, mask, name, size, drift features and slice keys."""
+    values: dict[str, bytes | int | float] = {
+        features.IMAGE: read.image,
+        features.MASK: read.mask,
+        features.FILENAME: os.path.basename(pair.photo).encode("utf-8", "surrogateescape"),
+        features.HEIGHT: read.height,
+        features.WIDTH: read.width,
+        features.BRIGHTNESS: read.brightness,
+    }
+    for name, share in zip(spec.class_names, read.class_shares, strict=True):
+        values[features.CLASS_SHARE + name] = share
+    for name, value in settings.slice_values(pair.stem).items():
+        values[name] = value.encode("utf-8", "surrogateescape")
+    example = tf.train.Example()
+    for name, value in sorted(values.items()):
+        feature = example.features.feature[name]
+        if isinstance(value, bytes):
+            feature.bytes_list.value.append(value)
+        elif isinstance(value, float):
+            feature.float_list.value.append(value)
+        else:
+            feature.int64_list.value.append(value)
+    return example
+
+
+class WriteShard(beam.DoFn):
+    """Reads, checks and writes the pairs of one `ShardPlan`, and its `ShardResult` beside them."""
+
+    def __init__(self, spec: features.FeatureSpec, settings: DataSettings):
+        super().__init__()
+        self._spec, self._settings = spec, settings
+
+    def process(self, element: ShardPlan) -> None:
+        sources, quarantined = [], []
+        with tf.io.TFRecordWriter(element.path) as writer:
+            for pair in element.pairs:
+                source, example, problem = self._ingest(pair)
+                sources.append(source)
+                if example is None:
+                    quarantined.append(problem)
+                else:
+                    writer.write(example.SerializeToString(deterministic=True))
+        shard = Shard(
+            name=os.path.basename(element.path),
+            examples=len(sources) - len(quarantined),
+            bytes=os.path.getsize(element.path),
+            sha256=file_sha256(element.path),
+        )
+        result = ShardResult(split=element.split, shard=shard, sources=sources, quarantined=quarantined)
+        write_record(element.path + _RESULT, result)
+
+    def _ingest(self, pair: Pair) -> tuple[SourceFile, tf.train.Example | None, Quarantined | None]:
+        photo = mask = None
+        example = problem = None
+        try:
+            photo, mask = file_bytes(pair.photo, "photo"), file_bytes(pair.mask, "mask")
+            example = raw_example(pair, read_pair(photo, mask, self._spec, self._settings), self._spec, self._settings)
+        except Unreadable as error:
+            problem = Quarantined(file=pair.photo, reason=error.reason, detail=error.detail)
+        source = SourceFile(
+            photo=os.path.basename(pair.photo),
+            mask=os.path.basename(pair.mask),
+            photo_sha256=None if photo is None else hashlib.sha256(photo).hexdigest(),
+            mask_sha256=None if mask is None else hashlib.sha256(mask).hexdigest(),
+            photo_bytes=os.path.getsize(pair.photo),
+            mask_bytes=os.path.getsize(pair.mask),
+            split=pair.split,
+            verdict=problem.reason if problem else "ingested",
+        )
+        return source, example, problem
+
+
+def write_shards(
+    plans: list[ShardPlan], spec: features.FeatureSpec, settings: DataSettings, beam_args: list[str]
+) -> list[ShardResult]:
+    """Runs the Beam pipeline over all plans.
+
+    Returns:
+      One result per plan, in the order of the plans.
+
+    Raises:
+      SegpipeError: if the runner finished without writing a shard.
+    """
+    with beam.Pipeline(options=PipelineOptions(beam_args)) as pipeline:
+        _ = (
+            pipeline
+            | "Plans" >> beam.Create(plans)
+            | "Spread" >> beam.Reshuffle()
+            | "WriteShard" >> beam.ParDo(WriteShard(spec, settings))
+        )
+    results = []
+    for plan in plans:
+        path = plan.path + _RESULT
+        if not os.path.isfile(path):
+            raise SegpipeError(
+                f"{plan.path}: the Beam runner finished without writing this shard; run the command again"
+            )
+        results.append(read_record(path, ShardResult))
+        os.remove(path)
+    return results

@@ -1,0 +1,135 @@
+"""Spans on disk: `DATA/span-<N>/` with TFRecord shards, `manifest.json` and `quarantine.jsonl`.
+
+A span appears by one rename and is never changed afterwards, so its manifest says what it holds for good.
+"""
+
+import hashlib
+import json
+import os
+import re
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from components.errors import UsageError
+
+MANIFEST = "manifest.json"
+QUARANTINE = "quarantine.jsonl"
+FORMAT = 1
+_SPAN = re.compile(r"^span-(\d+)$")
+
+
+class Record(BaseModel):
+    """A record that is kept as JSON; an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+RecordType = TypeVar("RecordType", bound=Record)
+
+
+def write_record(path: str, record: Record) -> None:
+    """Writes a record as JSON, keys sorted; file names that are no UTF-8 survive."""
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(record.model_dump(), file, indent=1, sort_keys=True)
+        file.write("\n")
+
+
+def read_record(path: str, kind: type[RecordType]) -> RecordType:
+    """Reads what `write_record` wrote.
+
+    Raises:
+      ValueError: if the file is no such record.
+    """
+    with open(path, encoding="utf-8") as file:
+        return kind.model_validate(json.load(file))
+
+
+def file_sha256(path: str) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class Shard(Record):
+    """One TFRecord file of a span: its name, the number of records, its size in bytes and its SHA-256."""
+
+    name: str
+    examples: int
+    bytes: int
+    sha256: str
+
+
+class SourceFile(Record):
+    """One photo that was found: where it came from and what became of it.
+
+    Attributes:
+      photo, mask: file names; `mask` is None for a photo without one.
+      photo_sha256, mask_sha256: of the source files' bytes; None where the file was not opened.
+      split: train or eval; None if it was quarantined before it got one.
+      verdict: `ingested`, or the reason of its quarantine.
+    """
+
+    photo: str
+    mask: str | None
+    photo_sha256: str | None
+    mask_sha256: str | None
+    photo_bytes: int
+    mask_bytes: int
+    split: str | None
+    verdict: str
+
+
+class Manifest(Record):
+    """What a span holds, where it came from and what was left out."""
+
+    format: int = FORMAT
+    span: int
+    tool_version: str
+    settings: dict[str, Any]
+    splits: dict[str, list[Shard]]
+    photos_found: int
+    quarantined: dict[str, int]
+    files_ignored: int
+    sources: list[SourceFile]
+
+    def examples(self, split: str) -> int:
+        """Number of records in a split."""
+        return sum(shard.examples for shard in self.splits[split])
+
+    @property
+    def ingested(self) -> int:
+        return sum(map(self.examples, self.splits))
+
+
+def span_folder(data: str, number: int) -> str:
+    """The folder of span `number`."""
+    return os.path.join(data, f"span-{number}")
+
+
+def list_spans(data: str) -> list[int]:
+    """Numbers of the spans that exist, ascending."""
+    if not os.path.isdir(data):
+        return []
+    return sorted(int(match[1]) for name in os.listdir(data) if (match := _SPAN.match(name)))
+
+
+def read_manifest(data: str, number: int) -> Manifest:
+    """Reads the manifest of a span.
+
+    Raises:
+      UsageError: if the span does not exist or its manifest is damaged.
+    """
+    path = os.path.join(span_folder(data, number), MANIFEST)
+    if not os.path.isfile(path):
+        have = ", ".join(map(str, list_spans(data))) or "none"
+        raise UsageError(
+            f"span {number}: not in {data} (spans there: {have}); run segpipe ingest --span {number} first"
+        )
+    try:
+        return read_record(path, Manifest)
+    except ValueError as error:
+        raise UsageError(f"{path}: is no manifest that this version reads; ingest the span again") from error

@@ -1,0 +1,39 @@
+"""AtomicPusher: publishes a blessed model to a serving folder."""
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts
+
+from components.pusher.executor import Executor
+
+
+class AtomicPusherSpec(component_spec.ComponentSpec):
+    """`serving_folder`: where versions go. `fingerprint`: hash of the pusher's code."""
+
+    PARAMETERS = {
+        "serving_folder": component_spec.ExecutionParameter(type=str),
+        "fingerprint": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+    OUTPUTS = {"pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
+
+
+class AtomicPusher(base_component.BaseComponent):
+    """Pushes a model once, if it is blessed."""
+
+    SPEC_CLASS = AtomicPusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self, model: channel.BaseChannel, model_blessing: channel.BaseChannel, serving_folder: str, fingerprint: str
+    ):
+        spec = AtomicPusherSpec(
+            model=model,
+            model_blessing=model_blessing,
+            serving_folder=serving_folder,
+            fingerprint=fingerprint,
+            pushed_model=channel.OutputChannel(standard_artifacts.PushedModel, self, "pushed_model"),
+        )
+        super().__init__(spec)

@@ -1,0 +1,32 @@
+"""Checks the blessing, then publishes, unless the live version is a copy of the same model already."""
+
+import os
+
+from absl import logging
+from tfx.components.pusher import executor as tfx_executor
+from tfx.types import artifact_utils
+
+from components.pusher.versions import live_version, origin, publish
+
+NEW_VERSION = "new_version"
+"""Custom property of `pushed_model`: 1 if this execution published, 0 if the model was live already."""
+
+
+class Executor(tfx_executor.Executor):
+    """Executor of AtomicPusher; blessing and model path are read as TFX's own Pusher reads them."""
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        """Publishes and sets the custom properties of `pushed_model` that TFX's Pusher sets."""
+        pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        folder = exec_properties["serving_folder"]
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        version = live_version(folder)
+        new = version is None or origin(folder, version) != model.uri
+        if new:
+            version = publish(self.GetModelPath(input_dict), folder, model.uri)
+            logging.info("pushed %s as version %d", model.uri, version)
+        pushed.set_int_custom_property(NEW_VERSION, int(new))
+        self._MarkPushed(pushed, os.path.join(folder, str(version)), pushed_version=str(version))

@@ -1,0 +1,111 @@
+"""The typed config: every field, its default and its rule. `load_config` reads YAML and says in one line what is wrong.
+
+config = load_config("own.yaml")      # or load_config(None) for the defaults: Oxford-IIIT Pets
+config.features.class_names
+"""
+
+import os
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from components.errors import UsageError
+from components.evaluator.settings import GateSettings
+from components.ingest.settings import DataSettings
+from trainer.features import FeatureSpec
+from trainer.settings import ModelSettings, TrainingSettings
+
+
+class Config(BaseModel):
+    """One pipeline.
+
+    Attributes:
+      pipeline_name: also the name under which the `tfx` command knows it.
+      data: how photos and masks become examples.
+      features: classes, mask values, input size, normalisation.
+      schema_file: the schema the data must fit, relative to the config file; None takes the curated one, fitted to
+        `features` and `data.slice_keys`.
+      model, training: the net and its recipe.
+      gate: what a model must reach.
+      beam_args: arguments of every Beam pipeline.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pipeline_name: str = Field(default="segpipe", pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
+    data: DataSettings = DataSettings()
+    features: FeatureSpec = FeatureSpec()
+    schema_file: str | None = None
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings(minutes=4)
+    gate: GateSettings = GateSettings()
+    beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+
+    @model_validator(mode="after")
+    def _gate_names_classes(self) -> "Config":
+        if isinstance(self.gate.min_class_iou, dict):
+            strange = sorted(self.gate.min_class_iou.keys() - set(self.features.class_names))
+            if strange:
+                raise ValueError(
+                    f"gate.min_class_iou: {strange[0]!r} is none of the classes {self.features.class_names}"
+                )
+        return self
+
+
+def load_config(path: str | None) -> Config:
+    """Reads a config file; what it leaves out keeps its default.
+
+    Args:
+      path: a YAML file, or None for the defaults.
+
+    Raises:
+      UsageError: if the file is missing, is no YAML mapping, or a key or value is wrong.
+    """
+    if path is None:
+        return Config()
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file) or {}
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}; name a YAML file that can be read") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise UsageError(f"{path}{line}: is no YAML; mend the syntax") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: holds no mapping of keys to values; start it with a section such as `features:`")
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_first_problem(error)}") from error
+    if config.schema_file is not None:
+        schema_file = os.path.join(os.path.dirname(os.path.abspath(path)), config.schema_file)
+        if not os.path.isfile(schema_file):
+            raise UsageError(f"{path}: schema_file: {schema_file} does not exist; name a schema or drop the key")
+        config = config.model_copy(update={"schema_file": schema_file})
+    return config
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        fields = _fields_at(problem["loc"][:-1])
+        return (
+            f"{where} is no key of this section; it has {', '.join(fields)}" if fields else f"{where} is no known key"
+        )
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem["input"]
+    shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    return f"{where}: {message}{shown}" if where else message
+
+
+def _fields_at(location: tuple) -> list[str]:
+    """Field names of the section that a path of keys leads to, for an error message."""
+    model: type[BaseModel] = Config
+    for key in location:
+        annotation = model.model_fields[key].annotation if key in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

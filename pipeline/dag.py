@@ -1,0 +1,111 @@
+"""The DAG, top to bottom, the same on every engine."""
+
+import tensorflow_data_validation as tfdv
+from ml_metadata.proto import metadata_store_pb2
+from tfx import v1 as tfx
+
+from components.anomaly_gate.component import AnomalyGate
+from components.evaluator.component import SegmentationEvaluator
+from components.evaluator.eval_config import build_eval_config
+from components.example_gen.component import SpanExampleGen
+from components.pusher.component import AtomicPusher
+from pipeline.config import Config
+from pipeline.fingerprint import fingerprint
+from pipeline.plan import Places
+
+PREPROCESSING_FN = "trainer.preprocessing.preprocessing_fn"
+RUN_FN = "trainer.train.run_fn"
+
+
+def create_pipeline(
+    config: Config,
+    places: Places,
+    metadata: metadata_store_pb2.ConnectionConfig | None = None,
+    run_fn: str = RUN_FN,
+) -> tfx.dsl.Pipeline:
+    """Builds the pipeline.
+
+    Args:
+      config: everything a user may choose.
+      places: paths of this engine.
+      metadata: MLMD connection, where the engine does not bring its own.
+      run_fn: dotted name of the training function.
+    """
+    spec = config.features
+    features = {"feature_spec": spec.model_dump_json()}
+
+    example_gen = SpanExampleGen(places.window, fingerprint("components.example_gen.executor"))
+    examples = example_gen.outputs["examples"]
+
+    schema_gen = tfx.components.ImportSchemaGen(schema_file=places.schema)
+    schema = schema_gen.outputs["schema"]
+
+    statistics_gen = tfx.components.StatisticsGen(
+        examples=examples, schema=schema, stats_options=tfdv.StatsOptions(enable_semantic_domain_stats=True)
+    )
+    validator = tfx.components.ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+    gate = AnomalyGate(validator.outputs["anomalies"], fingerprint("components.anomaly_gate.executor"))
+
+    transform = tfx.components.Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn=PREPROCESSING_FN,
+        splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
+        disable_statistics=True,
+        custom_config=features | {"fingerprint": fingerprint(PREPROCESSING_FN.rpartition(".")[0])},
+    )
+    # TFX has no edge for "only if the gate let it pass".
+    transform.add_upstream_node(gate)
+
+    trainer = tfx.components.Trainer(
+        run_fn=run_fn,
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
+        custom_config=features
+        | {
+            "model": config.model.model_dump_json(),
+            "training": config.training.model_dump_json(),
+            "fingerprint": fingerprint(run_fn.rpartition(".")[0]),
+        },
+    )
+    model = trainer.outputs["model"]
+
+    blessed = tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("LatestBlessedModel")
+
+    evaluator = SegmentationEvaluator(
+        examples=examples,
+        schema=schema,
+        model=model,
+        baseline_model=blessed.outputs["model"],
+        eval_config=build_eval_config(
+            spec, config.gate, list(config.data.slice_keys), fingerprint("components.evaluator.executor")
+        ),
+    )
+    pusher = AtomicPusher(
+        model, evaluator.outputs["blessing"], places.serving, fingerprint("components.pusher.executor")
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.pipeline_name,
+        pipeline_root=places.pipeline_root,
+        components=[
+            example_gen,
+            schema_gen,
+            statistics_gen,
+            validator,
+            gate,
+            transform,
+            trainer,
+            blessed,
+            evaluator,
+            pusher,
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata,
+        beam_pipeline_args=config.beam_args,
+    )

@@ -1,0 +1,44 @@
+"""Ingest from the command line's view: one writer, and a bar that follows the bytes of the shards."""
+
+import glob
+import os
+import threading
+
+from rich.console import Console
+from rich.progress import Progress
+
+from pipeline.config import Config
+from pipeline.workspace import Workspace
+
+
+def ingest_with_progress(
+    config: Config, workspace: Workspace, images: str, masks: str, split_lists: str | None, span: int | None
+):
+    """Runs `components.ingest.ingest.ingest` as the only writer of the workspace and returns its outcome."""
+    with workspace.writer("ingest"), Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+        from components.ingest.ingest import ingest
+
+        total = sum(entry.stat().st_size for folder in (images, masks) for entry in _entries(folder))
+        progress.update(task, description="ingesting", total=total or None)
+        finished = threading.Event()
+
+        def follow() -> None:
+            # Shards grow in worker processes too; their sizes are what all runners show alike.
+            while not finished.wait(0.3):
+                shards = glob.glob(os.path.join(workspace.data, ".span-*", "*.tfrecord"))
+                progress.update(task, completed=sum(os.path.getsize(path) for path in shards if os.path.exists(path)))
+
+        follower = threading.Thread(target=follow, daemon=True)
+        follower.start()
+        try:
+            return ingest(
+                workspace.data, images, masks, config.features, config.data, split_lists, span, config.beam_args
+            )
+        finally:
+            finished.set()
+            follower.join()
+
+
+def _entries(folder: str) -> list[os.DirEntry]:
+    return [entry for entry in os.scandir(folder) if entry.is_file()] if os.path.isdir(folder) else []

@@ -1,0 +1,62 @@
+"""What a run will read and where it will write, found and checked before TFX is imported."""
+
+from dataclasses import dataclass
+
+from components.errors import UsageError
+from components.example_gen.window import write_window
+from components.ingest.settings import settings_record
+from components.ingest.spans import list_spans, read_manifest
+from pipeline.config import Config
+from pipeline.schema_file import schema_for
+from pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run reads and writes: what differs between engines.
+
+    Attributes:
+      window: path of the window of spans.
+      schema: path of the schema, named by its content.
+      pipeline_root: folder of artifacts.
+      serving: folder of pushed models.
+    """
+
+    window: str
+    schema: str
+    pipeline_root: str
+    serving: str
+
+
+def choose_span(config: Config, workspace: Workspace, span: int | None) -> int:
+    """The span to run on: the given one, else the newest.
+
+    Raises:
+      UsageError: if there is none, or it was ingested under other settings than the config's.
+    """
+    spans = list_spans(workspace.data)
+    if not spans:
+        raise UsageError(f"{workspace.data} holds no span; run segpipe ingest --workspace {workspace.root} first")
+    number = spans[-1] if span is None else span
+    manifest = read_manifest(workspace.data, number)
+    for key, value in settings_record(config.data, config.features).items():
+        if manifest.settings[key] != value:
+            raise UsageError(
+                f"span {number} was ingested with {key} {manifest.settings[key]}, the config says {value}; "
+                f"ingest again with this config, or run with the one of then"
+            )
+    return number
+
+
+def plan(config: Config, workspace: Workspace, span: int | None) -> Places:
+    """Writes the window and the schema of a run on one span, and says where everything is.
+
+    Raises:
+      UsageError: see `choose_span`, `write_window` and `schema_for`.
+    """
+    return Places(
+        window=write_window(workspace.data, [choose_span(config, workspace, span)]),
+        schema=schema_for(config, workspace.schemas),
+        pipeline_root=workspace.pipeline_root,
+        serving=workspace.serving,
+    )

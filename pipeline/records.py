@@ -1,0 +1,181 @@
+"""What happened in each run, read from MLMD. Everything that reports on a run starts here.
+
+The database is read through a copy that SQLite makes consistently, so that polling never blocks a run, nor fails it.
+"""
+
+import contextlib
+import glob
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from components.anomaly_gate.anomalies import FILE, describe_anomalies
+from components.errors import SegpipeError
+
+_STATES = metadata_store_pb2.Execution.State
+
+
+@dataclass
+class NodeRecord:
+    """One node of a run: `state` is running, complete, cached, failed or canceled; `outputs` are artifacts by key."""
+
+    name: str
+    state: str
+    seconds: float
+    outputs: dict[str, list[metadata_store_pb2.Artifact]] = field(default_factory=dict)
+
+    def output(self, key: str) -> metadata_store_pb2.Artifact | None:
+        return next(iter(self.outputs.get(key, [])), None)
+
+
+@dataclass
+class RunRecord:
+    """One run, its nodes in the order of their start.
+
+    Attributes:
+      run_id: TFX's id of the run.
+      started: seconds since 1970.
+      nodes: by name.
+      verdict: running, failed, refused, pushed (a new version), or unchanged (this model was live already).
+      reasons: sentences, why it was refused.
+      summary: the Evaluator's `summary`, or None if it did not get there.
+      version: the version of the pushed model, or None.
+    """
+
+    run_id: str
+    started: float
+    nodes: dict[str, NodeRecord]
+    verdict: str = "running"
+    reasons: list[str] = field(default_factory=list)
+    summary: dict | None = None
+    version: int | None = None
+
+    def output(self, node: str, key: str) -> metadata_store_pb2.Artifact | None:
+        """An output artifact of a node that finished, or None."""
+        record = self.nodes.get(node)
+        return record.output(key) if record is not None and record.state in ("complete", "cached") else None
+
+
+def run_summary(run: RunRecord) -> dict:
+    """The run as plain JSON: for `status --json` and `report.json`."""
+    summary = run.summary or {}
+    return {
+        "run_id": run.run_id,
+        "started": run.started,
+        "verdict": run.verdict,
+        "reasons": run.reasons,
+        "version": run.version,
+        "metrics": summary.get("metrics"),
+        "baseline": summary.get("baseline"),
+        "slices": summary.get("slices"),
+        "nodes": {node.name: {"state": node.state, "seconds": node.seconds} for node in run.nodes.values()},
+    }
+
+
+@contextlib.contextmanager
+def _snapshot(path: str) -> Iterator[metadata_store.MetadataStore]:
+    with tempfile.TemporaryDirectory(prefix="segpipe-status-") as folder:
+        copy = os.path.join(folder, "metadata.db")
+        try:
+            with (
+                contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as source,
+                contextlib.closing(sqlite3.connect(copy)) as target,
+            ):
+                source.backup(target)
+        except sqlite3.DatabaseError as error:
+            raise SegpipeError(
+                f"{path}: cannot be read as a metadata database ({error}); move it away and run again"
+            ) from error
+        connection = metadata_store_pb2.ConnectionConfig()
+        connection.sqlite.filename_uri = copy
+        yield metadata_store.MetadataStore(connection)
+
+
+def list_runs(metadata: str, newest: int | None = None) -> list[RunRecord]:
+    """All runs of a workspace, oldest first.
+
+    Args:
+      metadata: path of the SQLite database; a missing one holds no runs.
+      newest: how many of the newest runs to read; None reads all.
+
+    Raises:
+      SegpipeError: if the database is damaged.
+    """
+    if not os.path.isfile(metadata) or not os.path.getsize(metadata):
+        return []
+    with _snapshot(metadata) as store:
+        types = {t.name for t in store.get_context_types()}
+        contexts = store.get_contexts_by_type("pipeline_run") if "pipeline_run" in types else []
+        contexts = sorted(contexts, key=lambda context: context.id)
+        chosen = contexts if newest is None else contexts[-newest:]
+        return [_run(store, context) for context in chosen]
+
+
+def newest_run(metadata: str) -> RunRecord | None:
+    """The run that started last."""
+    return next(iter(list_runs(metadata, newest=1)), None)
+
+
+def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Context) -> RunRecord:
+    executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
+    events = store.get_events_by_execution_ids([e.id for e in executions]) if executions else []
+    artifact_ids = [e.artifact_id for e in events if e.type == metadata_store_pb2.Event.OUTPUT]
+    artifacts = {a.id: a for a in store.get_artifacts_by_id(artifact_ids)} if artifact_ids else {}
+    nodes = {}
+    for execution in executions:
+        node = _node(store, execution)
+        for event in events:
+            if event.execution_id == execution.id and event.artifact_id in artifacts:
+                node.outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
+        nodes[node.name] = node
+    started = executions[0].create_time_since_epoch if executions else context.create_time_since_epoch
+    run = RunRecord(context.name, started / 1000, nodes)
+    _judge(run)
+    return run
+
+
+def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> NodeRecord:
+    contexts = store.get_contexts_by_execution(execution.id)
+    # TFX names the context of a node `<pipeline>.<node>`.
+    name = next(c.name.rpartition(".")[2] for c in contexts if c.type == "node")
+    spent = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+    return NodeRecord(name, _STATES.Name(execution.last_known_state).lower(), spent / 1000)
+
+
+def _judge(run: RunRecord) -> None:
+    """Fills in verdict, reasons, summary and version from the nodes' outputs."""
+    evaluation = run.output("SegmentationEvaluator", "evaluation")
+    if evaluation is not None and "summary" in evaluation.custom_properties:
+        run.summary = json.loads(evaluation.custom_properties["summary"].string_value)
+    states = {node.state for node in run.nodes.values()}
+    gate = run.nodes.get("AnomalyGate")
+    if gate is not None and gate.state == "failed":
+        run.reasons = _anomalies(run.output("ExampleValidator", "anomalies"))
+    if run.reasons:
+        run.verdict = "refused"
+    elif "failed" in states or "canceled" in states:
+        run.verdict = "failed"
+    pushed = run.output("AtomicPusher", "pushed_model")
+    if pushed is None:
+        return
+    if pushed.custom_properties["pushed"].int_value:
+        run.version = int(pushed.custom_properties["pushed_version"].string_value)
+        new = run.nodes["AtomicPusher"].state == "complete" and pushed.custom_properties["new_version"].int_value
+        run.verdict = "pushed" if new else "unchanged"
+    else:
+        run.verdict, run.reasons = "refused", (run.summary or {}).get("refusals", [])
+
+
+def _anomalies(artifact: metadata_store_pb2.Artifact | None) -> list[str]:
+    named = []
+    for path in sorted(glob.glob(os.path.join(artifact.uri, "Split-*", FILE))) if artifact is not None else []:
+        split = os.path.basename(os.path.dirname(path)).removeprefix("Split-")
+        with open(path, "rb") as file:
+            named += [f"{split}: {text}" for text in describe_anomalies(file.read())]
+    return named

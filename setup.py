@@ -1,0 +1,24 @@
+"""Installs pipeline, components, trainer and schema; Beam workers get them through --setup_file."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="segpipe",
+    version="0.1.0",
+    description="A production TFX pipeline for image segmentation",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["pipeline*", "components*", "trainer*", "schema*"]),
+    package_data={"schema": ["schema.pbtxt"]},
+    install_requires=[
+        "click>=8",
+        "filelock>=3",
+        "matplotlib>=3.5",
+        "pillow>=10",
+        "pydantic>=2",
+        "pyyaml>=6",
+        "rich>=13",
+        "tfx>=1.16",
+    ],
+    entry_points={"console_scripts": ["segpipe=pipeline.cli:main"]},
+)

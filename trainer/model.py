@@ -1,0 +1,109 @@
+"""The nets: normalised pixels float32[N, H, W, 3] -> logits float32[N, H, W, C].
+
+H and W must be multiples of 16. `build_model` picks by name; both nets are plain functional Keras models.
+"""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from trainer.settings import ModelSettings
+
+
+@keras.saving.register_keras_serializable("segpipe")
+class SpaceToDepth(layers.Layer):
+    """[N, H, W, C] -> [N, H/2, W/2, 4C]: halves the size without losing a pixel."""
+
+    def call(self, inputs):
+        return tf.nn.space_to_depth(inputs, 2)
+
+
+@keras.saving.register_keras_serializable("segpipe")
+class DepthToSpace(layers.Layer):
+    """[N, H, W, 4C] -> [N, 2H, 2W, C]."""
+
+    def call(self, inputs):
+        return tf.nn.depth_to_space(inputs, 2)
+
+
+def build_model(settings: ModelSettings, height: int, width: int, num_classes: int) -> keras.Model:
+    """Builds the net that the settings name.
+
+    Args:
+      settings: name, filters, dropout.
+      height, width: input size in pixels, multiples of 16.
+      num_classes: channels of the logits.
+
+    Returns:
+      An uncompiled Keras 3 model, float32[N, height, width, 3] -> float32[N, height, width, num_classes].
+    """
+    build = {"residual": residual_net, "unet": unet}[settings.name]
+    options = settings.model_dump(exclude={"name"}, exclude_none=True)
+    return build(height, width, num_classes, **options)
+
+
+def _conv_norm(x, filters: int, kernel: int = 3, strides: int = 1, relu: bool = True):
+    x = layers.Conv2D(filters, kernel, strides, "same", use_bias=False, kernel_initializer="he_normal")(x)
+    x = layers.BatchNormalization(momentum=0.95)(x)
+    return layers.ReLU()(x) if relu else x
+
+
+def _residual_block(x, filters: int, strides: int):
+    shortcut = x if strides == 1 and x.shape[-1] == filters else _conv_norm(x, filters, strides, strides, relu=False)
+    y = _conv_norm(x, filters, strides=strides)
+    y = _conv_norm(y, filters, relu=False)
+    return layers.ReLU()(layers.Add()([shortcut, y]))
+
+
+def _channel_gate(x):
+    """Scales each channel by what the whole photo shows (squeeze-and-excitation: Hu et al. 2018)."""
+    channels = x.shape[-1]
+    pooled = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(channels // 4, 1, activation="relu")(pooled)
+    gate = layers.Conv2D(channels, 1, activation="sigmoid")(gate)
+    return layers.Multiply()([x, gate])
+
+
+def residual_net(height: int, width: int, num_classes: int, filters: int = 16, dropout: float = 0.1) -> keras.Model:
+    """A small encoder-decoder of residual blocks at 1/2, 1/4, 1/8 and 1/16 of the size."""
+    inputs = keras.Input([height, width, 3], name="pixels")
+    x = _conv_norm(SpaceToDepth()(inputs), filters)
+    skips = []
+    for level in range(4):
+        x = _residual_block(x, filters * 2**level, strides=1 if level == 0 else 2)
+        skips.append(x)
+    x = layers.SpatialDropout2D(dropout)(_channel_gate(skips.pop()))
+    for level in (2, 1, 0):
+        width_here = filters * 2**level
+        x = layers.UpSampling2D(2, interpolation="bilinear")(layers.Conv2D(width_here, 1)(x))
+        x = layers.Add()([x, layers.Conv2D(width_here, 1)(skips.pop())])
+        x = _conv_norm(x, width_here)
+    logits = DepthToSpace()(layers.Conv2D(4 * num_classes, 1, name="head")(x))
+    return keras.Model(inputs, logits, name="residual")
+
+
+def _double_conv(x, filters: int):
+    for _ in range(2):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer="he_normal")(x)
+    return x
+
+
+def unet(height: int, width: int, num_classes: int, filters: int = 32, dropout: float = 0.3) -> keras.Model:
+    """The classic U-Net (Ronneberger et al. 2015) with five levels, transposed convolutions and no batch norm.
+
+    8,639,844 parameters with 32 filters and 4 classes.
+    """
+    inputs = keras.Input([height, width, 3], name="pixels")
+    x, skips = inputs, []
+    for level in range(5):
+        x = _double_conv(x, filters * 2**level)
+        if level >= 3:
+            x = layers.Dropout(dropout)(x)
+        if level < 4:
+            skips.append(x)
+            x = layers.MaxPooling2D(2)(x)
+    for level in (3, 2, 1, 0):
+        x = layers.Conv2DTranspose(filters * 2**level, 3, strides=2, padding="same")(x)
+        x = _double_conv(layers.Concatenate()([x, skips.pop()]), filters * 2**level)
+    x = layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer="he_normal")(x)
+    return keras.Model(inputs, layers.Conv2D(num_classes, 1, name="head")(x), name="unet")

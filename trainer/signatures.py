@@ -1,0 +1,82 @@
+"""The export: a SavedModel that takes encoded photos or serialised examples and needs no segpipe to run.
+
+Signatures (all outputs at the model's size):
+  serving_default(image_bytes: string[N]) -> mask uint8[N, H, W], probabilities float32[N, H, W, C]
+  masks(image_bytes: string[N])           -> mask_png string[N], class ids only
+  from_examples(examples: string[N])      -> as serving_default, from serialised raw examples
+  transform_features(examples: string[N]) -> pixels string[N, 1], labels string[N, 1]
+"""
+
+import json
+import os
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer.features import DESCRIPTION, IMAGE, PIXELS, FeatureSpec
+from trainer.preprocessing import unpack_pixels
+
+
+class ExportedModel(tf.Module):
+    """The transform graph and the net behind the four signatures."""
+
+    def __init__(self, model: keras.Model, transform_output: tft.TFTransformOutput, spec: FeatureSpec):
+        super().__init__()
+        self._model, self._spec = model, spec
+        self._raw_spec = transform_output.raw_feature_spec()
+        # The layer is a tf_keras model: saving fails with "untracked resource" unless it hangs on the module.
+        self.transform = transform_output.transform_features_layer()
+        # Keras 3 variables are not found by the TF1-style loader; the tf.Variables inside them are.
+        self.weights = [variable.value for variable in model.variables]
+
+    def _predict(self, photos: tf.Tensor) -> dict[str, tf.Tensor]:
+        packed = self.transform({IMAGE: tf.reshape(photos, [-1, 1])})[PIXELS]
+        probabilities = tf.nn.softmax(self._model(unpack_pixels(packed, self._spec), training=False))
+        return {"mask": tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8), "probabilities": probabilities}
+
+    def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._predict(image_bytes)
+
+    def masks(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        masks = self._predict(image_bytes)["mask"][..., tf.newaxis]
+        return {"mask_png": tf.map_fn(tf.io.encode_png, masks, fn_output_signature=tf.TensorSpec([], tf.string))}
+
+    def from_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = tf.io.parse_example(examples, {IMAGE: self._raw_spec[IMAGE]})
+        return self._predict(parsed[IMAGE])
+
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self.transform(tf.io.parse_example(examples, self._raw_spec))
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        def concrete(function, argument: str):
+            signature = tf.TensorSpec([None], tf.string, name=argument)
+            return tf.function(function, input_signature=[signature]).get_concrete_function()
+
+        return {
+            "serving_default": concrete(self.serving_default, "image_bytes"),
+            "masks": concrete(self.masks, "image_bytes"),
+            "from_examples": concrete(self.from_examples, "examples"),
+            "transform_features": concrete(self.transform_features, "examples"),
+        }
+
+
+def export(
+    model: keras.Model, transform_output: tft.TFTransformOutput, spec: FeatureSpec, folder: str, description: dict
+) -> None:
+    """Writes the SavedModel.
+
+    Args:
+      model: float32[N, H, W, 3] -> logits float32[N, H, W, C].
+      transform_output: the transform graph.
+      spec: classes and sizes; they go into the description too.
+      folder: where to.
+      description: further facts for `assets.extra/segpipe.json` (run id, steps, net).
+    """
+    module = ExportedModel(model, transform_output, spec)
+    tf.saved_model.save(module, folder, signatures=module.signatures())
+    path = os.path.join(folder, DESCRIPTION)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        json.dump({"feature_spec": spec.model_dump(mode="json"), **description}, file, indent=2)
