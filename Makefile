@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-all lint bench lock clean
+.PHONY: run test test-all lint lock clean
 
 ifeq ($(DATA),)
 run: $(READY)

@@ -139,7 +139,8 @@ def run(workspace, config, engine, span, quiet) -> None:
     finished, console = execution.run, _console()
     if finished.summary:
         console.print(scores_table(finished.summary["metrics"], finished.summary["baseline"]))
-    console.print(f"report {execution.report}\nlog    {execution.log}", soft_wrap=True)
+    picture = os.path.join(execution.report, "predictions.png")
+    console.print(f"report {execution.report}\npicture {picture}\nlog {execution.log}", soft_wrap=True)
     if finished.verdict == "refused":
         raise RefusedError("refused, nothing is pushed: " + "; ".join(finished.reasons))
     what = "pushed version" if finished.verdict == "pushed" else "nothing new; live is version"
@@ -239,7 +240,8 @@ def status(workspace, as_json, last) -> None:
     from pipeline.records import list_runs, run_summary
     from pipeline.tables import runs_table
 
-    runs, live = list_runs(workspace.metadata, newest=last), live_version(workspace.serving)
+    runs = list_runs(workspace.metadata, newest=last, writing=workspace.is_held())
+    live = live_version(workspace.serving)
     if as_json:
         click.echo(json.dumps({"live_version": live, "runs": [run_summary(run) for run in runs]}, indent=2))
     elif not runs:

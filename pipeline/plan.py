@@ -32,7 +32,7 @@ def choose_span(config: Config, workspace: Workspace, span: int | None) -> int:
     """The span to run on: the given one, else the newest.
 
     Raises:
-      UsageError: if there is none, or it was ingested under other settings than the config's.
+      UsageError: if there is none, it was ingested under other settings than the config's, or it cannot fill a batch.
     """
     spans = list_spans(workspace.data)
     if not spans:
@@ -45,6 +45,12 @@ def choose_span(config: Config, workspace: Workspace, span: int | None) -> int:
                 f"span {number} was ingested with {key} {manifest.settings[key]}, the config says {value}; "
                 f"ingest again with this config, or run with the one of then"
             )
+    photos = manifest.examples("train")
+    if photos < config.training.batch_size:
+        raise UsageError(
+            f"span {number} holds {photos} training photos, fewer than training.batch_size {config.training.batch_size}; "
+            f"lower the batch size or ingest more photos"
+        )
     return number
 
 

@@ -42,7 +42,7 @@ class RunRecord:
       run_id: TFX's id of the run.
       started: seconds since 1970.
       nodes: by name.
-      verdict: running, failed, refused, pushed (a new version), or unchanged (this model was live already).
+      verdict: running, interrupted, failed, refused, pushed (a new version), or unchanged (this model was live already).
       reasons: sentences, why it was refused.
       summary: the Evaluator's `summary`, or None if it did not get there.
       version: the version of the pushed model, or None.
@@ -97,12 +97,13 @@ def _snapshot(path: str) -> Iterator[metadata_store.MetadataStore]:
         yield metadata_store.MetadataStore(connection)
 
 
-def list_runs(metadata: str, newest: int | None = None) -> list[RunRecord]:
+def list_runs(metadata: str, newest: int | None = None, writing: bool = False) -> list[RunRecord]:
     """All runs of a workspace, oldest first.
 
     Args:
       metadata: path of the SQLite database; a missing one holds no runs.
       newest: how many of the newest runs to read; None reads all.
+      writing: whether a process holds the workspace; without one, a run that did not end was interrupted.
 
     Raises:
       SegpipeError: if the database is damaged.
@@ -114,7 +115,11 @@ def list_runs(metadata: str, newest: int | None = None) -> list[RunRecord]:
         contexts = store.get_contexts_by_type("pipeline_run") if "pipeline_run" in types else []
         contexts = sorted(contexts, key=lambda context: context.id)
         chosen = contexts if newest is None else contexts[-newest:]
-        return [_run(store, context) for context in chosen]
+        runs = [_run(store, context) for context in chosen]
+    for run in runs if not writing else runs[:-1]:
+        if run.verdict == "running":
+            run.verdict = "interrupted"
+    return runs
 
 
 def newest_run(metadata: str) -> RunRecord | None:

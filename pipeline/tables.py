@@ -4,7 +4,7 @@ from rich.table import Table
 
 from pipeline.records import RunRecord
 
-COLOURS = {"pushed": "green", "unchanged": "green", "refused": "yellow", "failed": "red", "running": "cyan"}
+COLOURS = {"pushed": "green", "unchanged": "green", "refused": "yellow", "failed": "red", "interrupted": "red", "running": "cyan"}
 _SCORES = ("mean_iou", "pixel_accuracy", "binary_iou")
 
 
@@ -53,6 +53,11 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
             version,
             score_text(run.summary["metrics"].get("mean_iou")) if run.summary else "-",
             f"{len(states) - states.count('cached')} of {len(states)}",
-            "; ".join(run.reasons) or ", ".join(running),
+            _reasons(run) or ", ".join(running),
         )
     return table
+
+
+def _reasons(run: RunRecord, most: int = 3) -> str:
+    more = len(run.reasons) - most
+    return "; ".join(run.reasons[:most]) + (f"; and {more} more" if more > 0 else "")

@@ -49,6 +49,19 @@ class Workspace:
     def schemas(self) -> str:
         return os.path.join(self.root, "schemas")
 
+    def is_held(self) -> bool:
+        """Whether a live process holds the lock. It reads only the note beside it: trying the lock could refuse a writer."""
+        try:
+            with open(self._holder, encoding="utf-8") as file:
+                os.kill(json.load(file)["pid"], 0)
+        except (OSError, ValueError, KeyError):
+            return False
+        return True
+
+    @property
+    def _holder(self) -> str:
+        return os.path.join(self.root, ".lock.json")
+
     @contextmanager
     def writer(self, doing: str) -> Iterator[None]:
         """Holds the workspace's lock; readers need none.
@@ -60,18 +73,20 @@ class Workspace:
           SegpipeError: at once, if another process writes here; it names that process.
         """
         os.makedirs(self.root, exist_ok=True)
-        lock, holder = FileLock(os.path.join(self.root, ".lock")), os.path.join(self.root, ".lock.json")
+        lock = FileLock(os.path.join(self.root, ".lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise SegpipeError(
-                f"{self.root} is in use by {_describe(holder)}; wait for it or use another --workspace"
+                f"{self.root} is in use by {_describe(self._holder)}; wait for it or use another --workspace"
             ) from error
         try:
-            with open(holder, "w", encoding="utf-8") as file:
+            with open(self._holder, "w", encoding="utf-8") as file:
                 json.dump({"pid": os.getpid(), "doing": doing}, file)
             yield
         finally:
+            if os.path.exists(self._holder):
+                os.remove(self._holder)
             lock.release()
 
 

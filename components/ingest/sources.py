@@ -92,7 +92,7 @@ def read_split_lists(folder: str) -> dict[str, str]:
             raise UsageError(
                 f"--split-lists {folder}: holds none of {', '.join(names)}; add the list or drop the option"
             )
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             stems = [line.split()[0] for line in file if line.strip() and not line.startswith("#")]
         twice = next((stem for stem in stems if split_of.get(stem, split) != split), None)
         if twice is not None:

@@ -1,0 +1,114 @@
+"""What the end-to-end tests share: a small drawn dataset, a net that trains in seconds, `segpipe` as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+# Small enough that a whole run takes half a minute, most of it imports.
+TINY = {
+    "features": {"height": 32, "width": 32},
+    "model": {"filters": 4},
+    "training": {"steps": 4, "batch_size": 8, "evaluations": 1},
+}
+OPEN_GATE = {"min_mean_iou": 0.0, "min_class_iou": 0.0, "max_drop": 1.0}
+NODES = {
+    "SpanExampleGen",
+    "ImportSchemaGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "AnomalyGate",
+    "Transform",
+    "Trainer",
+    "LatestBlessedModel",
+    "SegmentationEvaluator",
+    "AtomicPusher",
+}
+
+
+def drawn(folder: Path, photos: int = 32, seed: int = 17) -> Path:
+    """A drawn dataset in the Pets layout."""
+    from components.ingest.draw import draw_dataset
+
+    draw_dataset(str(folder), photos, seed)
+    return folder
+
+
+@dataclass
+class Bench:
+    """A workspace with its config, and the command line on both.
+
+    Attributes:
+      folder: holds all of it.
+      source: root of the source tree whose code runs; None is the installed one.
+    """
+
+    folder: Path
+    sections: dict = field(default_factory=dict)
+    source: Path | None = None
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "workspace"
+
+    @property
+    def serving(self) -> Path:
+        return self.workspace / "serving_model"
+
+    @property
+    def config(self) -> Path:
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(TINY | {"gate": OPEN_GATE} | self.sections))
+        return path
+
+    def command(self, *arguments: str) -> list[str]:
+        start = [str(BIN / "segpipe")]
+        if self.source is not None:
+            start = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+        return [*start, *map(str, arguments), "--workspace", str(self.workspace)]
+
+    def segpipe(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess:
+        """Runs `segpipe` and insists on its exit status."""
+        environment = dict(os.environ)
+        if self.source is not None:
+            environment["PYTHONPATH"] = str(self.source)
+        done = subprocess.run(
+            self.command(*arguments), env=environment, cwd=self.folder, capture_output=True, text=True, timeout=900
+        )
+        assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self._log_end()}"
+        return done
+
+    def ingest(self, dataset: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess:
+        return self.segpipe(
+            "ingest",
+            *("--images", str(dataset / "images"), "--masks", str(dataset / "annotations" / "trimaps")),
+            *("--split-lists", str(dataset / "annotations"), "--config", str(self.config), *arguments),
+            status=status,
+        )
+
+    def run(self, *arguments: str, status: int = 0) -> dict:
+        """Runs the pipeline; returns the newest run of `status --json`."""
+        self.segpipe("run", "--config", str(self.config), *arguments, status=status)
+        return self.status()["runs"][-1]
+
+    def status(self) -> dict:
+        return json.loads(self.segpipe("status", "--json").stdout)
+
+    def versions(self) -> list[str]:
+        return sorted(os.listdir(self.serving)) if self.serving.exists() else []
+
+    def _log_end(self) -> str:
+        logs = sorted(self.workspace.glob("logs/*.log"))
+        return "".join(logs[-1].read_text(errors="replace").splitlines(keepends=True)[-60:]) if logs else ""
+
+
+def executed(run: dict) -> set[str]:
+    """Nodes of a run that did their work instead of taking it from the cache."""
+    return {name for name, node in run["nodes"].items() if node["state"] != "cached"}
