@@ -1,7 +1,7 @@
 """The figures of the newest run of a workspace: seconds per component, bytes per example, scores per class.
 
-    make run DATA=<folder> WORKSPACE=workspace-pets
-    .venv/bin/python benchmarks/run_figures.py workspace-pets
+make run DATA=<folder> WORKSPACE=workspace-pets
+.venv/bin/python benchmarks/run_figures.py workspace-pets
 """
 
 import glob

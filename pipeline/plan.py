@@ -48,8 +48,8 @@ def choose_span(config: Config, workspace: Workspace, span: int | None) -> int:
     photos = manifest.examples("train")
     if photos < config.training.batch_size:
         raise UsageError(
-            f"span {number} holds {photos} training photos, fewer than training.batch_size {config.training.batch_size}; "
-            f"lower the batch size or ingest more photos"
+            f"span {number} holds {photos} training photos, fewer than training.batch_size "
+            f"{config.training.batch_size}; lower the batch size or ingest more photos"
         )
     return number
 

@@ -42,7 +42,7 @@ class RunRecord:
       run_id: TFX's id of the run.
       started: seconds since 1970.
       nodes: by name.
-      verdict: running, interrupted, failed, refused, pushed (a new version), or unchanged (this model was live already).
+      verdict: running, interrupted, failed, refused, pushed (a new version) or unchanged (it was live already).
       reasons: sentences, why it was refused.
       summary: the Evaluator's `summary`, or None if it did not get there.
       version: the version of the pushed model, or None.

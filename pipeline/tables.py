@@ -4,7 +4,14 @@ from rich.table import Table
 
 from pipeline.records import RunRecord
 
-COLOURS = {"pushed": "green", "unchanged": "green", "refused": "yellow", "failed": "red", "interrupted": "red", "running": "cyan"}
+COLOURS = {
+    "pushed": "green",
+    "unchanged": "green",
+    "refused": "yellow",
+    "failed": "red",
+    "interrupted": "red",
+    "running": "cyan",
+}
 _SCORES = ("mean_iou", "pixel_accuracy", "binary_iou")
 
 

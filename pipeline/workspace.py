@@ -50,7 +50,7 @@ class Workspace:
         return os.path.join(self.root, "schemas")
 
     def is_held(self) -> bool:
-        """Whether a live process holds the lock. It reads only the note beside it: trying the lock could refuse a writer."""
+        """Whether a live process holds the lock, by the note beside it: trying the lock could refuse a writer."""
         try:
             with open(self._holder, encoding="utf-8") as file:
                 os.kill(json.load(file)["pid"], 0)

@@ -105,8 +105,8 @@ def place_animal(cat: bool, height: int, width: int, rng: np.random.Generator) -
       rng: every choice comes from it.
 
     Returns:
-      silhouette float32[height, width] in 0..1; shade float32[height, width], a factor on the fur's brightness; the turn
-      in degrees.
+      silhouette float32[height, width] in 0..1; shade float32[height, width], a factor on the fur's brightness; the
+      turn in degrees.
     """
     while True:
         parts, turn, flip = _animal(cat, rng), rng.uniform(-25, 25), rng.choice([-1, 1])
