@@ -7,7 +7,7 @@ config.features.class_names
 import os
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.errors import UsageError
 from components.evaluator.settings import GateSettings
@@ -37,9 +37,17 @@ class Config(BaseModel):
     features: FeatureSpec = FeatureSpec()
     schema_file: str | None = None
     model: ModelSettings = ModelSettings()
-    training: TrainingSettings = TrainingSettings(minutes=4)
+    training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
     beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+
+    @field_validator("beam_args")
+    @classmethod
+    def _options(cls, arguments: list[str]) -> list[str]:
+        for argument in arguments:
+            if not argument.startswith("--"):
+                raise ValueError(f"{argument!r} is no option of Beam; write it as --name=value")
+        return arguments
 
     @model_validator(mode="after")
     def _gate_names_classes(self) -> "Config":

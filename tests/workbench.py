@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -38,6 +39,15 @@ def drawn(folder: Path, photos: int = 32, seed: int = 17) -> Path:
     from components.ingest.draw import draw_dataset
 
     draw_dataset(str(folder), photos, seed)
+    return folder
+
+
+def copy_source(folder: Path) -> Path:
+    """A copy of what is installed, to edit or to build from."""
+    for package in ("pipeline", "components", "trainer", "schema"):
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, folder / name)
     return folder
 
 

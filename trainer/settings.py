@@ -1,8 +1,10 @@
 """What a user may choose about the net and its training; the `model` and `training` sections of the config."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_DEFAULT_MINUTES = 4.0
 
 
 class _Section(BaseModel):
@@ -47,7 +49,8 @@ class TrainingSettings(_Section):
     """The budget and the recipe.
 
     Attributes:
-      minutes, steps: the budget, exactly one of the two. Minutes are turned into steps by a short timing.
+      minutes, steps: the budget, one of the two; 4 minutes if neither is given. Minutes are turned into steps by a
+        short timing.
       batch_size: photos a step.
       learning_rate: peak of AdamW's cosine schedule, reached after `warmup_share` of the steps.
       weight_decay: of kernels; norms and biases have none.
@@ -69,8 +72,12 @@ class TrainingSettings(_Section):
     seed: int = Field(default=17, ge=0)
     augment: AugmentSettings = AugmentSettings()
 
-    @model_validator(mode="after")
-    def _one_budget(self) -> "TrainingSettings":
-        if (self.minutes is None) == (self.steps is None):
+    @model_validator(mode="before")
+    @classmethod
+    def _one_budget(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        budgets = [name for name in ("minutes", "steps") if given.get(name) is not None]
+        if len(budgets) > 1:
             raise ValueError("give either minutes or steps as the budget")
-        return self
+        return given if budgets else given | {"minutes": _DEFAULT_MINUTES}

@@ -36,7 +36,7 @@ def build_eval_config(
         config=json.dumps({"feature_spec": spec.model_dump_json(), "fingerprint": fingerprint}),
     )
     bounds = {"mean_iou": gate.min_mean_iou, PHOTOS: float(gate.min_photos)}
-    bounds |= {f"iou/{name}": gate.class_bound(name) for name in spec.class_names}
+    bounds |= {f"iou/{name}": gate.class_bound(name) for name in spec.class_names if gate.class_bound(name)}
     for name, bound in bounds.items():
         threshold = _overall(metrics, name)
         threshold.value_threshold.lower_bound.value = bound

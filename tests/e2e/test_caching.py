@@ -1,9 +1,7 @@
 """A change reruns what depends on it and nothing else: counted over nine runs of real, edited source trees."""
 
-import shutil
-
 import pytest
-from workbench import NODES, REPOSITORY, Bench, drawn, executed
+from workbench import NODES, Bench, copy_source, drawn, executed
 
 pytestmark = pytest.mark.e2e
 
@@ -13,10 +11,7 @@ _AFTER_MODEL = {"LatestBlessedModel", "SegmentationEvaluator", "AtomicPusher"}
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
     folder = tmp_path_factory.mktemp("caching")
-    source = folder / "source"
-    for package in ("pipeline", "components", "trainer", "schema"):
-        shutil.copytree(REPOSITORY / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    bench = Bench(folder, source=source)
+    bench = Bench(folder, source=copy_source(folder / "source"))
     bench.ingest(drawn(folder / "first"))
     return bench
 

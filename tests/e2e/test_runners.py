@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from workbench import BIN, NODES, REPOSITORY, Bench, drawn, executed
+from workbench import BIN, NODES, Bench, copy_source, drawn, executed
 
 pytestmark = pytest.mark.e2e
 
@@ -23,7 +23,9 @@ def installed(tmp_path_factory):
     """The wheel, built from this source and installed into an empty folder."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder / "dist", REPOSITORY]
+    # From a copy: setuptools leaves a build folder beside the source, and would pack what lay there before.
+    copy_source(folder / "source")
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder / "dist", folder / "source"]
     subprocess.run([*pip, *build], check=True, capture_output=True)
     (wheel,) = (folder / "dist").glob("segpipe-*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", folder / "site", wheel], check=True, capture_output=True)
