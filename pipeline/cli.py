@@ -9,7 +9,9 @@ import warnings
 
 import click
 
-from components.errors import RefusedError, SegpipeError
+from components.errors import RefusedError, SegpipeError, UsageError
+
+_WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 class _Group(click.Group):
@@ -23,6 +25,11 @@ class _Group(click.Group):
                 traceback.print_exc()
             click.echo(f"segpipe: {error}", err=True)
             sys.exit(error.exit_status)
+        except OSError as error:
+            if context.params["debug"] or error.filename is None:
+                raise
+            click.echo(f"segpipe: {error.filename}: {error.strerror}; check the path", err=True)
+            sys.exit(UsageError.exit_status if isinstance(error, _WRONG_PATHS) else SegpipeError.exit_status)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -78,7 +85,9 @@ def _console():
 @main.command()
 @click.option("--output", required=True, metavar="DIR", help="Folder to write images/ and annotations/ to.")
 @click.option("--photos", default=240, show_default=True, type=click.IntRange(8, 100_000), help="How many.")
-@click.option("--seed", default=17, show_default=True, help="The same seed draws the same bytes.")
+@click.option(
+    "--seed", default=17, show_default=True, type=click.IntRange(0), help="The same seed draws the same bytes."
+)
 def draw(output: str, photos: int, seed: int) -> None:
     """Draw a small dataset in the Oxford-IIIT Pets layout, to try things without real photos.
 
@@ -149,7 +158,6 @@ def run(workspace, config, engine, span, quiet) -> None:
 
 def _model(workspace, version: int | None):
     """The served model of a workspace: the live one, or a given version."""
-    from components.errors import UsageError
     from components.inference.served_model import ServedModel
     from components.pusher.versions import list_versions, live_version
 

@@ -98,27 +98,36 @@ def write_pets(folder: Path, train: list[str], test: list[str]) -> Path:
     return folder
 
 
-def write_brightness_model(folder: Path, spec) -> Path:
+def write_brightness_model(folder: Path, spec, inverted: bool = False) -> Path:
     """A real SavedModel in the contract's form whose label is how bright a pixel is: 0 dark ... C-1 bright.
 
     It needs no training and its predictions are known, so that a test can compute by hand what must come out.
+    `inverted` labels bright pixels 0, which makes it a bad model of the same masks.
     """
     import tensorflow as tf
 
-    from trainer.features import DESCRIPTION
+    from trainer.features import DESCRIPTION, IMAGE
     from trainer.preprocessing import resized_photos
 
     class Brightness(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def serve(self, image_bytes):
+        def _predict(self, photos):
             # The half keeps every sum of three channels off the borders between classes.
-            grey = (tf.reduce_sum(resized_photos(image_bytes, spec), axis=-1) + 0.5) / 768.0
+            grey = (tf.reduce_sum(resized_photos(photos, spec), axis=-1) + 0.5) / 768.0
             labels = tf.cast(grey * spec.num_classes, tf.int32)
-            probabilities = tf.one_hot(labels, spec.num_classes)
-            return {"mask": tf.cast(labels, tf.uint8), "probabilities": probabilities}
+            labels = spec.num_classes - 1 - labels if inverted else labels
+            return {"mask": tf.cast(labels, tf.uint8), "probabilities": tf.one_hot(labels, spec.num_classes)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+        def serving_default(self, image_bytes):
+            return self._predict(image_bytes)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def from_examples(self, examples):
+            return self._predict(tf.io.parse_example(examples, {IMAGE: tf.io.FixedLenFeature([], tf.string)})[IMAGE])
 
     model = Brightness()
-    tf.saved_model.save(model, str(folder), signatures={"serving_default": model.serve})
+    signatures = {"serving_default": model.serving_default, "from_examples": model.from_examples}
+    tf.saved_model.save(model, str(folder), signatures=signatures)
     description = folder / DESCRIPTION
     description.parent.mkdir(parents=True, exist_ok=True)
     description.write_text(json.dumps({"feature_spec": spec.model_dump(mode="json"), "run_id": "drawn"}))

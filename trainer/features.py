@@ -8,7 +8,7 @@ is part of each node's cache key:
 """
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 IMAGE = "image"
 MASK = "mask"
@@ -17,6 +17,7 @@ HEIGHT = "height"
 WIDTH = "width"
 BRIGHTNESS = "brightness"
 CLASS_SHARE = "class_share/"
+RAW_FEATURES = (IMAGE, MASK, FILENAME, HEIGHT, WIDTH, BRIGHTNESS)
 
 PIXELS = "pixels"
 LABELS = "labels"
@@ -71,7 +72,7 @@ class FeatureSpec(BaseModel):
     height: int = Field(default=96, ge=32, le=2048, multiple_of=16)
     width: int = Field(default=128, ge=32, le=2048, multiple_of=16)
     pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    pixel_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    pixel_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
 
     @model_validator(mode="after")
     def _classes_are_distinct(self) -> "FeatureSpec":

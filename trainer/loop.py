@@ -59,6 +59,9 @@ class Learner:
     """
 
     def __init__(self, spec: FeatureSpec, model: ModelSettings, training: TrainingSettings):
+        # Keras numbers layers through a process and TensorFlow orders a graph's sums by name: a second run in one
+        # process would differ in the last bits.
+        keras.utils.clear_session()
         keras.utils.set_random_seed(training.seed)
         self._spec, self._training = spec, training
         self.model = build_model(model, spec.height, spec.width, spec.num_classes)
@@ -128,10 +131,8 @@ class Learner:
         Raises:
           FloatingPointError: if the loss is no longer a number.
         """
-        points = sorted(
-            {max(1, round(steps * (i + 1) / self._training.evaluations)) for i in range(steps)}
-            & set(range(1, steps + 1))
-        )
+        evaluations = self._training.evaluations
+        points = {max(1, round(steps * (i + 1) / evaluations)) for i in range(evaluations)}
         curve, losses = [], []
         for step in range(steps):
             losses.append(self._run_step(step, steps, next(batches)))

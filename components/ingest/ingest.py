@@ -18,6 +18,7 @@ from components.ingest.spans import (
     Manifest,
     SourceFile,
     file_sha256,
+    file_size,
     list_spans,
     read_manifest,
     span_folder,
@@ -88,12 +89,13 @@ def ingest(
 def _same_input(data: str, sources: Sources, settings: dict, number: int | None) -> int | None:
     """The number of the span that was made from just these files under the same settings, if there is one."""
     here = {os.path.basename(p.photo): p for p in sources.pairs}
+    unpaired = {os.path.basename(q.file): q.reason for q in sources.quarantined if q.kind == "photo"}
     for candidate in reversed(list_spans(data)) if number is None else [n for n in list_spans(data) if n == number]:
         manifest = read_manifest(data, candidate)
         paired = {source.photo: source for source in manifest.sources if source.mask is not None}
         if (
             manifest.settings == json.loads(json.dumps(settings))
-            and manifest.photos_found == sources.photos_found
+            and {s.photo: s.verdict for s in manifest.sources if s.mask is None} == unpaired
             and paired.keys() == here.keys()
             and all(_same_pair(here[name], source) for name, source in paired.items())
         ):
@@ -105,8 +107,8 @@ def _same_pair(pair: Pair, source: SourceFile) -> bool:
     # Sizes differ far more often than contents of one size do, and cost no reading.
     return (
         pair.split == source.split
-        and os.path.getsize(pair.photo) == source.photo_bytes
-        and os.path.getsize(pair.mask) == source.mask_bytes
+        and file_size(pair.photo) == source.photo_bytes
+        and file_size(pair.mask) == source.mask_bytes
         and _readable_sha256(pair.photo) == source.photo_sha256
         and _readable_sha256(pair.mask) == source.mask_sha256
     )
@@ -125,7 +127,7 @@ def _manifest(
             mask=None,
             photo_sha256=None,
             mask_sha256=None,
-            photo_bytes=os.path.getsize(q.file),
+            photo_bytes=file_size(q.file),
             mask_bytes=0,
             split=None,
             verdict=q.reason,

@@ -4,7 +4,7 @@ import re
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from trainer.features import FeatureSpec
+from trainer.features import CLASS_SHARE, RAW_FEATURES, FeatureSpec
 
 UNKNOWN = "unknown"
 """The slice value of a stem that no rule matches."""
@@ -35,13 +35,19 @@ class DataSettings(BaseModel):
 
     @field_validator("slice_keys")
     @classmethod
-    def _patterns_compile(cls, keys: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    def _rules_work(cls, keys: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for name, rules in keys.items():
-            for pattern in rules:
+            if name in RAW_FEATURES or name.startswith(CLASS_SHARE):
+                raise ValueError(f"{name} is a feature that ingest writes itself; choose another name")
+            for pattern, value in rules.items():
                 try:
                     re.compile(pattern)
                 except re.error as error:
                     raise ValueError(f"{name}: {pattern!r} is no regular expression ({error})") from error
+                try:
+                    re.sub(pattern, value, "")
+                except (re.error, IndexError) as error:
+                    raise ValueError(f"{name}: {value!r} does not fit {pattern!r} ({error})") from error
         return keys
 
     def slice_values(self, stem: str) -> dict[str, str]:
@@ -58,7 +64,8 @@ def settings_record(data: DataSettings, spec: FeatureSpec) -> dict:
     return {
         "classes": [{"name": c.name, "values": list(c.values)} for c in spec.classes],
         "ignore_values": list(spec.ignore_values),
-        "slice_keys": data.slice_keys,
+        # As lists: the order of rules decides, and a manifest's keys are sorted.
+        "slice_keys": [[name, [list(rule) for rule in rules.items()]] for name, rules in data.slice_keys.items()],
         "masks_follow_exif": data.masks_follow_exif,
         "max_pixels": data.max_pixels,
     }

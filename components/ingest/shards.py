@@ -16,7 +16,7 @@ from components.errors import SegpipeError
 from components.ingest.reader import ReadPair, Unreadable, file_bytes, read_pair
 from components.ingest.settings import DataSettings
 from components.ingest.sources import SPLITS, Pair, Quarantined
-from components.ingest.spans import Record, Shard, SourceFile, file_sha256, read_record, write_record
+from components.ingest.spans import Record, Shard, SourceFile, file_sha256, file_size, read_record, write_record
 from trainer import features
 
 _PHOTOS_PER_SHARD = 200
@@ -118,8 +118,8 @@ class WriteShard(beam.DoFn):
             mask=os.path.basename(pair.mask),
             photo_sha256=None if photo is None else hashlib.sha256(photo).hexdigest(),
             mask_sha256=None if mask is None else hashlib.sha256(mask).hexdigest(),
-            photo_bytes=os.path.getsize(pair.photo),
-            mask_bytes=os.path.getsize(pair.mask),
+            photo_bytes=file_size(pair.photo),
+            mask_bytes=file_size(pair.mask),
             split=pair.split,
             verdict=problem.reason if problem else "ingested",
         )

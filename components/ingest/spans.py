@@ -45,6 +45,11 @@ def read_record(path: str, kind: type[RecordType]) -> RecordType:
         return kind.model_validate(json.load(file))
 
 
+def file_size(path: str) -> int:
+    """Bytes of a file; 0 for a link that leads nowhere."""
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
 def file_sha256(path: str) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     digest = hashlib.sha256()

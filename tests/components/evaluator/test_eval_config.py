@@ -1,0 +1,125 @@
+"""The TFMA config, judged by TFMA's own validator: what passes, what is refused, and in which slices."""
+
+import pytest
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.evaluators import metrics_validator
+from tensorflow_model_analysis.metrics import metric_specs
+
+from components.evaluator.eval_config import BASELINE, CANDIDATE, build_eval_config
+from components.evaluator.settings import GateSettings
+from trainer.features import ClassSpec, FeatureSpec
+from trainer.metrics import SegmentationMetrics
+
+GATE = GateSettings(min_mean_iou=0.5, min_class_iou={"pet": 0.4, "contour": 0.1}, max_drop=0.02, min_photos=20)
+GOOD = {"mean_iou": 0.6, "photos": 20.0, "iou/pet": 0.5, "iou/background": 0.7, "iou/contour": 0.2}
+OVERALL, PUGS = (), (("breed", "pug"),)
+
+
+def config(gate: GateSettings = GATE, slice_keys=("breed", "species"), fingerprint: str = "f00d") -> tfma.EvalConfig:
+    return build_eval_config(FeatureSpec(), gate, list(slice_keys), fingerprint)
+
+
+def failures(metrics: dict[str, float], slice_key: tuple = OVERALL, drop: float | None = None) -> list[str]:
+    """Which scores of a candidate TFMA refuses.
+
+    Args:
+      metrics: of the candidate.
+      slice_key: where they were measured.
+      drop: how much its mean IoU lies under the blessed model's; None where no model is blessed yet.
+    """
+    # TFX's Evaluator completes the config so, and drops the baseline and what compares with it while there is none.
+    complete = tfma.utils.update_eval_config_with_defaults(config(), has_baseline=drop is not None, rubber_stamp=True)
+    keyed = {}
+    for name, value in metrics.items():
+        model = complete.model_specs[0].name
+        keyed[tfma.metrics.MetricKey(name, model_name=model, example_weighted=None)] = value
+    if drop is not None:
+        key = tfma.metrics.MetricKey("mean_iou", model_name=CANDIDATE, example_weighted=None)
+        keyed[key.make_diff_key()] = -drop
+        for name in metrics:
+            keyed[tfma.metrics.MetricKey(name, model_name=BASELINE, example_weighted=None)] = 0.0
+    result = metrics_validator.validate_metrics((slice_key, keyed), complete)
+    return [failure.metric_key.name for record in result.metric_validations_per_slice for failure in record.failures]
+
+
+@pytest.mark.parametrize(
+    "change, refused",
+    [
+        ({}, []),
+        ({"mean_iou": 0.5, "iou/pet": 0.4, "iou/contour": 0.1}, []),
+        ({"mean_iou": 0.499}, ["mean_iou"]),
+        ({"iou/pet": 0.399}, ["iou/pet"]),
+        ({"iou/contour": 0.099}, ["iou/contour"]),
+        ({"iou/background": 0.0}, []),
+        ({"photos": 19.0}, ["photos"]),
+        ({"mean_iou": 0.1, "iou/pet": 0.1}, ["iou/pet", "mean_iou"]),
+    ],
+    ids=["good", "just enough", "mean", "pet", "contour", "no bound on background", "too few photos", "two reasons"],
+)
+@pytest.mark.parametrize("drop", [None, 0.0], ids=["first model", "later model"])
+def test_the_overall_scores_must_reach_their_bounds(change, refused, drop):
+    assert sorted(failures(GOOD | change, drop=drop)) == refused
+
+
+@pytest.mark.parametrize("slice_key", [PUGS, (("species", "dog"),)])
+def test_a_slice_is_measured_but_never_refuses(slice_key):
+    # One photo of a rare breed says little; a bound on every slice would refuse almost every model.
+    awful = dict.fromkeys(GOOD, 0.0)
+    assert failures(awful, slice_key, drop=0.9) == failures(awful, slice_key) == []
+    assert failures(awful, OVERALL)
+
+
+@pytest.mark.parametrize(
+    "drop, refused", [(-0.3, []), (0.0, []), (0.019, []), (0.021, ["mean_iou"]), (0.5, ["mean_iou"])]
+)
+def test_mean_iou_may_drop_a_little_under_the_blessed_model(drop, refused):
+    assert failures(GOOD, drop=drop) == refused
+
+
+def test_a_class_without_a_bound_may_be_absent_from_the_evaluation():
+    # IoU of a class that is in no mask and no prediction is undefined; no bound was set, so nothing was missed.
+    assert failures(GOOD | {"iou/background": float("nan")}) == []
+
+
+def test_the_metric_is_the_one_of_the_trainer_and_knows_the_classes():
+    complete = tfma.utils.update_eval_config_with_defaults(config(), has_baseline=False, rubber_stamp=True)
+    computations = metric_specs.to_computations(complete.metrics_specs, eval_config=complete)
+    combined = [c.combiner for c in computations if c.combiner is not None]
+    names = {key.name for combiner in combined for key in combiner.extract_output(combiner.create_accumulator())}
+    assert {"mean_iou", "photos", "iou/pet", "iou/background", "iou/contour", "model_size/mean_iou"} <= names
+
+
+def test_metrics_are_sliced_by_one_key_at_a_time_and_overall():
+    assert [list(spec.feature_keys) for spec in config().slicing_specs] == [[], ["breed"], ["species"]]
+    assert [list(spec.feature_keys) for spec in config(slice_keys=()).slicing_specs] == [[]]
+
+
+def test_candidate_and_baseline_are_asked_through_the_same_signature():
+    asked = [(spec.name, spec.is_baseline, spec.signature_name) for spec in config().model_specs]
+    assert asked == [(CANDIDATE, False, "from_examples"), (BASELINE, True, "from_examples")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        config(fingerprint="beef"),
+        config(gate=GateSettings()),
+        config(slice_keys=["breed"]),
+        build_eval_config(
+            FeatureSpec(classes=(ClassSpec(name="pet", values=(1, 3)), ClassSpec(name="background", values=(2,)))),
+            GATE,
+            ["breed", "species"],
+            "f00d",
+        ),
+    ],
+    ids=["metric code", "thresholds", "slices", "classes"],
+)
+def test_a_change_of_anything_that_decides_makes_tfx_evaluate_again(other):
+    # TFX keys the Evaluator's cache by the text of this config.
+    assert config() == config()
+    assert other != config()
+
+
+def test_the_metric_is_found_by_its_name():
+    metric = config().metrics_specs[0].metrics[0]
+    assert (metric.module, metric.class_name) == (SegmentationMetrics.__module__, SegmentationMetrics.__name__)

@@ -1,0 +1,119 @@
+"""The Evaluator for real: its summary says what `segpipe evaluate` says, and why a model was refused."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from drawing import save, write_brightness_model, write_pets
+from google.protobuf import json_format
+from tfx.types import standard_artifacts
+
+from components.evaluator.eval_config import build_eval_config
+from components.evaluator.executor import SUMMARY, Executor
+from components.evaluator.settings import GateSettings
+from components.example_gen.executor import Executor as ExampleGenExecutor
+from components.example_gen.window import write_window
+from components.inference.evaluate import evaluate
+from components.inference.served_model import ServedModel
+from components.ingest.ingest import ingest
+from components.ingest.settings import DataSettings
+from trainer.features import ClassSpec, FeatureSpec
+
+# Drawn pets are bright blobs with a contour on dark ground, so brightness is a fair model of them.
+SPEC = FeatureSpec(
+    classes=(ClassSpec(name="background", values=(2,)), ClassSpec(name="pet", values=(1, 3))), height=32, width=48
+)
+EVALUATED = ["pug_3", "pug_4", "Bengal_2"]
+
+
+def artifact(kind, uri: Path):
+    made = kind()
+    made.uri = str(uri)
+    return made
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory) -> SimpleNamespace:
+    """Examples of three evaluation photos, a good model and a bad one."""
+    folder = tmp_path_factory.mktemp("evaluator")
+    source = write_pets(folder / "source", ["pug_1", "Bengal_1"], EVALUATED)
+    lists, trimaps = str(source / "annotations"), str(source / "annotations" / "trimaps")
+    ingest(str(folder / "data"), str(source / "images"), trimaps, SPEC, DataSettings(), lists)
+    examples = artifact(standard_artifacts.Examples, folder / "examples")
+    ExampleGenExecutor().Do({}, {"examples": [examples]}, {"window": write_window(str(folder / "data"), [1])})
+    models = {}
+    for name, inverted in (("good", False), ("bad", True)):
+        write_brightness_model(folder / name / "Format-Serving", SPEC, inverted)
+        models[name] = artifact(standard_artifacts.Model, folder / name)
+    return SimpleNamespace(folder=folder, source=source, examples=examples, models=models)
+
+
+def judge(bench, folder: Path, model: str, gate: GateSettings, baseline: str | None = None) -> tuple[dict, int]:
+    """The summary of an evaluation, and whether the model is blessed."""
+    evaluation = artifact(standard_artifacts.ModelEvaluation, folder / "evaluation")
+    blessing = artifact(standard_artifacts.ModelBlessing, folder / "blessing")
+    inputs = {"examples": [bench.examples], "model": [bench.models[model]]}
+    if baseline is not None:
+        inputs["baseline_model"] = [bench.models[baseline]]
+    config = build_eval_config(SPEC, gate, ["breed"], "f00d")
+    properties = {
+        "eval_config": json_format.MessageToJson(config),
+        "example_splits": json.dumps(["eval"]),
+        "fairness_indicator_thresholds": "null",
+        "current_component_id": "SegmentationEvaluator",
+    }
+    Executor().Do(inputs, {"evaluation": [evaluation], "blessing": [blessing]}, properties)
+    return json.loads(evaluation.get_string_custom_property(SUMMARY)), blessing.get_int_custom_property("blessed")
+
+
+EASY = GateSettings(min_mean_iou=0.5, min_class_iou=0.4, max_drop=0.02, min_photos=3)
+
+
+def test_the_gate_measures_what_segpipe_evaluate_shows(tmp_path, bench):
+    """One model, the same photos, two ways: through TFMA and Beam, and through the command."""
+    for stem in EVALUATED:
+        for folder, name in (("images", f"{stem}.jpg"), ("annotations/trimaps", f"{stem}.png")):
+            save(tmp_path / folder / name, (bench.source / folder / name).read_bytes())
+    model = ServedModel(str(bench.folder / "good" / "Format-Serving"))
+    shown = evaluate(
+        model, str(tmp_path / "images"), str(tmp_path / "annotations/trimaps"), DataSettings(), lambda *_: None
+    )
+    summary, blessed = judge(bench, tmp_path, "good", EASY)
+    measured = summary["metrics"]
+    assert (blessed, summary["refusals"], summary["baseline"]) == (1, [], None)
+    assert {name: measured[name] for name in shown["metrics"]} == pytest.approx(shown["metrics"])
+    assert {name: measured[f"model_size/{name}"] for name in shown["metrics"]} == pytest.approx(shown["model_size"])
+    assert measured["photos"] == 3.0
+    assert {name: scores["photos"] for name, scores in summary["slices"].items()} == {"breed=pug": 2, "breed=Bengal": 1}
+    # Thresholds decided something: the model is neither perfect nor empty.
+    assert 0.5 < measured["mean_iou"] < 0.99
+
+
+def test_a_refused_model_says_which_score_missed_which_bound(tmp_path, bench):
+    gate = GateSettings(min_mean_iou=0.999, min_class_iou={"pet": 0.998}, min_photos=4)
+    summary, blessed = judge(bench, tmp_path, "good", gate)
+    metrics = summary["metrics"]
+    assert blessed == 0
+    assert sorted(summary["refusals"]) == [
+        f"iou/pet of all photos is {metrics['iou/pet']:.4f}, under the threshold 0.998",
+        f"mean_iou of all photos is {metrics['mean_iou']:.4f}, under the threshold 0.999",
+        "photos of all photos is 3.0000, under the threshold 4",
+    ]
+
+
+def test_a_model_that_is_worse_than_the_blessed_one_says_by_how_much(tmp_path, bench):
+    gate = GateSettings(min_mean_iou=0.0, min_class_iou=0.0, max_drop=0.02)
+    summary, blessed = judge(bench, tmp_path, "bad", gate, baseline="good")
+    drop = summary["baseline"]["mean_iou"] - summary["metrics"]["mean_iou"]
+    assert blessed == 0
+    assert summary["refusals"] == [
+        f"mean_iou of all photos is {drop:.4f} under the blessed model's {summary['baseline']['mean_iou']:.4f}, more "
+        "than gate.max_drop 0.02"
+    ]
+
+
+def test_a_model_as_good_as_the_blessed_one_is_blessed(tmp_path, bench):
+    summary, blessed = judge(bench, tmp_path, "good", EASY, baseline="good")
+    assert (blessed, summary["refusals"]) == (1, [])
+    assert summary["baseline"] == summary["metrics"]

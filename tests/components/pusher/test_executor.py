@@ -1,0 +1,86 @@
+"""AtomicPusher's executor with real TFX artifacts: blessed models are pushed once, others never."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components.pusher.executor import NEW_VERSION, Executor
+from components.pusher.versions import list_versions, origin
+
+
+def model(folder: Path, name: str) -> standard_artifacts.Model:
+    """A Trainer's output as TFX lays it out."""
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(folder / "Trainer" / "model" / name)
+    os.makedirs(artifact.uri + "/Format-Serving")
+    Path(artifact.uri, "Format-Serving", "saved_model.pb").write_text(name)
+    return artifact
+
+
+def push(trained: standard_artifacts.Model, serving: Path, blessed: bool = True) -> standard_artifacts.PushedModel:
+    blessing, pushed = standard_artifacts.ModelBlessing(), standard_artifacts.PushedModel()
+    blessing.set_int_custom_property("blessed", int(blessed))
+    pushed.uri = trained.uri + "-pushed"
+    inputs = {"model": [trained], "model_blessing": [blessing]}
+    Executor().Do(inputs, {"pushed_model": [pushed]}, {"serving_folder": str(serving), "fingerprint": "x"})
+    return pushed
+
+
+def version(pushed: standard_artifacts.PushedModel) -> int:
+    return int(pushed.get_string_custom_property("pushed_version"))
+
+
+@pytest.fixture
+def serving(tmp_path) -> Path:
+    return tmp_path / "serving_model"
+
+
+def test_a_blessed_model_is_served_and_the_artifact_says_where(tmp_path, serving):
+    trained = model(tmp_path, "1")
+    pushed = push(trained, serving)
+    (number,) = list_versions(str(serving))
+    assert (serving / str(number) / "saved_model.pb").read_text() == "1"
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pushed.get_int_custom_property(NEW_VERSION) == 1
+    assert pushed.get_string_custom_property("pushed_destination") == str(serving / str(number))
+    assert version(pushed) == number
+    assert origin(str(serving), number) == trained.uri
+
+
+def test_a_model_without_blessing_is_not_pushed(tmp_path, serving):
+    pushed = push(model(tmp_path, "1"), serving, blessed=False)
+    assert not serving.exists()
+    assert pushed.get_int_custom_property("pushed") == 0
+
+
+def test_a_refused_model_leaves_the_live_one_alone(tmp_path, serving):
+    live = version(push(model(tmp_path, "1"), serving))
+    push(model(tmp_path, "2"), serving, blessed=False)
+    assert list_versions(str(serving)) == [live]
+
+
+def test_the_same_model_pushed_twice_is_one_version(tmp_path, serving):
+    trained = model(tmp_path, "1")
+    first, second = push(trained, serving), push(trained, serving)
+    assert list_versions(str(serving)) == [version(first)]
+    assert (version(second), second.get_int_custom_property("pushed")) == (version(first), 1)
+    assert second.get_int_custom_property(NEW_VERSION) == 0
+
+
+def test_another_model_is_a_higher_version_and_the_old_one_stays(tmp_path, serving):
+    versions = [version(push(model(tmp_path, name), serving)) for name in ("1", "2", "3")]
+    assert versions == sorted(set(versions)) == list_versions(str(serving))
+    assert [(serving / str(number) / "saved_model.pb").read_text() for number in versions] == ["1", "2", "3"]
+
+
+def test_an_older_model_that_is_blessed_again_goes_live_again(tmp_path, serving):
+    # TensorFlow Serving serves the highest number, so going back to a model means publishing it anew.
+    old, new = model(tmp_path, "1"), model(tmp_path, "2")
+    push(old, serving)
+    push(new, serving)
+    pushed = push(old, serving)
+    assert pushed.get_int_custom_property(NEW_VERSION) == 1
+    assert version(pushed) == max(list_versions(str(serving)))
+    assert len(list_versions(str(serving))) == 3

@@ -1,0 +1,149 @@
+"""What a run will read and write, found before TFX is imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.errors import UsageError
+from components.example_gen.window import read_window
+from components.ingest.settings import DataSettings, settings_record
+from components.ingest.spans import Manifest, Shard, span_folder, write_record
+from pipeline.config import Config, load_config
+from pipeline.plan import choose_span, plan
+from pipeline.schema_file import read_schema
+from pipeline.workspace import Workspace
+from trainer.features import ClassSpec, FeatureSpec
+from trainer.settings import TrainingSettings
+
+
+def write_span(workspace: Workspace, number: int, config: Config, photos: int = 100) -> None:
+    """A span that was ingested under a config; a plan reads its manifest alone."""
+
+    def shard(examples: int) -> Shard:
+        return Shard(name="shard", examples=examples, bytes=1, sha256="0" * 64)
+
+    folder = Path(span_folder(workspace.data, number))
+    folder.mkdir(parents=True)
+    manifest = Manifest(
+        span=number,
+        tool_version="1.0",
+        settings=settings_record(config.data, config.features),
+        splits={"train": [shard(photos)], "eval": [shard(5)]},
+        photos_found=photos + 5,
+        quarantined={},
+        files_ignored=0,
+        sources=[],
+    )
+    write_record(str(folder / "manifest.json"), manifest)
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    workspace = Workspace.at(str(tmp_path / "workspace"))
+    for number in (1, 2, 10):
+        write_span(workspace, number, Config())
+    return workspace
+
+
+@pytest.mark.parametrize("asked, chosen", [(None, 10), (2, 2), (10, 10)])
+def test_the_newest_span_runs_unless_another_is_named(workspace, asked, chosen):
+    assert choose_span(Config(), workspace, asked) == chosen
+
+
+def test_a_span_that_is_not_there_is_a_usage_error_that_names_those_that_are(workspace):
+    with pytest.raises(UsageError, match=r"span 3: not in .*spans there: 1, 2, 10"):
+        choose_span(Config(), workspace, 3)
+
+
+def test_a_workspace_without_spans_says_what_to_run_first(tmp_path):
+    workspace = Workspace.at(str(tmp_path / "empty"))
+    with pytest.raises(UsageError, match=rf"holds no span; run segpipe ingest --workspace {tmp_path}/empty first"):
+        plan(Config(), workspace, None)
+    assert not (tmp_path / "empty").exists()
+
+
+STREETS = FeatureSpec(
+    classes=(ClassSpec(name="road", values=(0,)), ClassSpec(name="car", values=(4, 5))), background="road"
+)
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"features": STREETS}, "classes"),
+        ({"features": FeatureSpec(ignore_values=(255,))}, "ignore_values"),
+        ({"data": DataSettings(slice_keys={"city": {"^(a)": "b"}})}, "slice_keys"),
+        ({"data": DataSettings(masks_follow_exif=True)}, "masks_follow_exif"),
+        ({"data": DataSettings(max_pixels=1000)}, "max_pixels"),
+    ],
+)
+def test_a_span_of_other_settings_is_refused_and_the_setting_named(workspace, change, named):
+    with pytest.raises(UsageError, match=f"span 10 was ingested with {named} .*the config says") as problem:
+        choose_span(Config(**change), workspace, None)
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": FeatureSpec(height=64, width=64)},
+        {"features": FeatureSpec(pixel_mean=(0.5, 0.5, 0.5))},
+        {"data": DataSettings(eval_share=0.5, max_quarantine=0.5)},
+        {"training": TrainingSettings(steps=3)},
+        {"pipeline_name": "other"},
+    ],
+)
+def test_what_does_not_touch_the_spans_bytes_needs_no_new_ingest(workspace, change):
+    assert choose_span(Config(**change), workspace, None) == 10
+
+
+def test_a_colour_is_no_reason_to_ingest_again(workspace):
+    pet, background, contour = FeatureSpec().classes
+    painted = FeatureSpec(classes=(pet.model_copy(update={"colour": "#ff0000"}), background, contour))
+    assert choose_span(Config(features=painted), workspace, None) == 10
+
+
+def test_a_config_from_yaml_matches_a_manifest_from_json(tmp_path):
+    # Tuples, lists and the order of keys differ between the two; what they say does not.
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "features: {classes: [{name: road, values: [0]}, {name: car, values: [4, 5]}], background: road}\n"
+        "data: {slice_keys: {b: {'^(x)': y}, a: {'^(z)': w}}}\n"
+    )
+    workspace, config = Workspace.at(str(tmp_path / "workspace")), load_config(str(path))
+    write_span(workspace, 1, config)
+    assert choose_span(config, workspace, None) == 1
+
+
+@pytest.mark.parametrize("photos, passes", [(31, False), (32, True)])
+def test_a_span_must_fill_a_batch(tmp_path, photos, passes):
+    workspace = Workspace.at(str(tmp_path))
+    write_span(workspace, 1, Config(), photos)
+    if passes:
+        assert choose_span(Config(), workspace, None) == 1
+    else:
+        with pytest.raises(UsageError, match="span 1 holds 31 training photos, fewer than training.batch_size 32"):
+            choose_span(Config(), workspace, None)
+
+
+def test_a_plan_names_a_window_a_schema_and_where_to_write(workspace):
+    places = plan(Config(), workspace, 2)
+    assert [span.number for span in read_window(places.window).spans] == [2]
+    assert read_schema(places.schema).feature
+    assert places.schema.startswith(workspace.schemas)
+    assert (places.pipeline_root, places.serving) == (workspace.pipeline_root, workspace.serving)
+
+
+def test_planning_the_same_run_twice_changes_nothing(workspace):
+    first = plan(Config(), workspace, None)
+    before = {path: path.stat().st_mtime_ns for path in Path(workspace.root).rglob("*")}
+    assert plan(Config(), workspace, None) == first
+    assert {path: path.stat().st_mtime_ns for path in Path(workspace.root).rglob("*")} == before
+
+
+def test_a_run_that_cannot_start_says_so_without_waiting_for_tensorflow():
+    script = "import sys, pipeline.plan; print({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

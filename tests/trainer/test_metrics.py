@@ -1,0 +1,219 @@
+"""The metrics through TFMA itself: a model of known predictions and an exported one, against sums over pixels."""
+
+import json
+import math
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from trainer_helpers import SPEC, bilinear, draw_mask, draw_photo, encode, pixel_scores, serialise
+
+from trainer.features import FILENAME, IMAGE, MASK
+from trainer.metrics import SegmentationMetrics, SumMatrices
+from trainer.preprocessing import decoded_labels, shrink_labels
+
+PAINTED = "painted"
+# One size is the model's own. The birds show no contour, and nothing is predicted as contour there.
+PHOTOS = [("cat", 32, 48), ("cat", 75, 101), ("dog", 50, 60), ("dog", 20, 30), ("bird", 64, 96)]
+
+
+class Painted(tf.Module):
+    """A model that reads its probabilities from the example, so that a test can choose them."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def from_examples(self, examples):
+        painted = tf.io.parse_example(examples, {PAINTED: tf.io.FixedLenFeature([], tf.string)})[PAINTED]
+        probabilities = tf.reshape(tf.io.decode_raw(painted, tf.float32), [-1, SPEC.height, SPEC.width, 3])
+        return {"mask": tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8), "probabilities": probabilities}
+
+
+def draw(number: int, breed: str, height: int, width: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(number)
+    mask = draw_mask(rng, height, width, [1, 2, 4, 255] if breed == "bird" else [1, 2, 3, 4, 255], block=9)
+    probabilities = rng.dirichlet([1, 1, 1], size=[SPEC.height, SPEC.width]).astype(np.float32)
+    if breed == "bird":
+        probabilities[..., 2] = 0
+    return {"mask": mask, "probabilities": probabilities, "photo": draw_photo(rng, mask)}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return [draw(number, *photo) for number, photo in enumerate(PHOTOS)]
+
+
+def evaluate(folder, records: str, models: dict[str, str]) -> dict[tuple[str, str], dict[str, float]]:
+    """Runs TFMA over records and models; (slice or "", model) -> metric -> value."""
+    config = tfma.EvalConfig()
+    for number, name in enumerate(models):
+        config.model_specs.add(name=name, signature_name="from_examples", is_baseline=number == 1)
+    config.slicing_specs.add()
+    config.slicing_specs.add(feature_keys=["breed"])
+    config.metrics_specs.add().metrics.add(
+        class_name=SegmentationMetrics.__name__,
+        module=SegmentationMetrics.__module__,
+        config=json.dumps({"feature_spec": SPEC.model_dump_json(), "fingerprint": "f"}),
+    )
+    shared = [
+        tfma.default_eval_shared_model(path, eval_config=config, model_name=name, tags=[tf.saved_model.SERVING])
+        for name, path in models.items()
+    ]
+    tfma.run_model_analysis(
+        eval_shared_model=shared if len(shared) > 1 else shared[0],
+        eval_config=config,
+        data_location=records,
+        output_path=str(folder),
+    )
+    found = {}
+    for record in tfma.load_metrics(str(folder)):
+        name = "".join(key.bytes_value.decode() for key in record.slice_key.single_slice_keys)
+        for item in record.metric_keys_and_values:
+            if not item.key.is_diff:
+                values = found.setdefault((name, item.key.model_name), {})
+                values[item.key.name] = item.value.double_value.value
+    return found
+
+
+@pytest.fixture(scope="module")
+def records(drawn, tmp_path_factory) -> str:
+    path = str(tmp_path_factory.mktemp("records") / "examples.tfrecord")
+    with tf.io.TFRecordWriter(path) as writer:
+        for (breed, _, _), one in zip(PHOTOS, drawn, strict=True):
+            features = {IMAGE: encode(one["photo"], "JPEG"), MASK: encode(one["mask"]), FILENAME: b"x"}
+            features |= {PAINTED: one["probabilities"].tobytes(), "breed": breed.encode()}
+            writer.write(serialise(**features))
+    return path
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory) -> str:
+    module, folder = Painted(), str(tmp_path_factory.mktemp("painted"))
+    tf.saved_model.save(module, folder, signatures={"from_examples": module.from_examples})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(records, painted, tmp_path_factory):
+    return evaluate(tmp_path_factory.mktemp("alone"), records, {"candidate": painted})
+
+
+@pytest.fixture(scope="module")
+def compared(records, painted, exported, tmp_path_factory):
+    models = {"candidate": exported.folder, "baseline": painted}
+    return evaluate(tmp_path_factory.mktemp("compared"), records, models)
+
+
+def labelled(one: dict[str, np.ndarray], own_size: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and prediction of one photo as flat pixels."""
+    labels = decoded_labels(tf.constant(encode(one["mask"])), SPEC)
+    probabilities = one["probabilities"]
+    if own_size:
+        return labels.numpy().ravel(), bilinear(probabilities, *labels.shape).argmax(axis=-1).ravel().astype(np.uint8)
+    return shrink_labels(labels, SPEC).numpy().ravel(), probabilities.argmax(axis=-1).ravel().astype(np.uint8)
+
+
+def expected(drawn, breed: str) -> dict[str, float]:
+    chosen = [one for photo, one in zip(PHOTOS, drawn, strict=True) if breed in ("", photo[0])]
+    values = {"photos": float(len(chosen))}
+    for prefix, own_size in (("", True), ("model_size/", False)):
+        pixels = [labelled(one, own_size) for one in chosen]
+        truth, guess = (np.concatenate(parts) for parts in zip(*pixels, strict=True))
+        values |= {prefix + k: v for k, v in pixel_scores(truth, guess, SPEC.class_names, 1).items()}
+        if own_size:
+            for row, is_ in enumerate(SPEC.class_names):
+                for column, called in enumerate(SPEC.class_names):
+                    count = ((truth == row) & (guess == column)).sum()
+                    values[f"confusion/{is_}/{called}"] = float(count)
+    return values
+
+
+@pytest.mark.parametrize("breed", ["", "cat", "dog", "bird"])
+@pytest.mark.parametrize("beside", ["nothing", "another model"])
+def test_tfma_agrees_with_sums_over_pixels(drawn, alone, compared, breed, beside):
+    found = alone[breed, ""] if beside == "nothing" else compared[breed, "baseline"]
+    assert found == pytest.approx(expected(drawn, breed), abs=1e-9, nan_ok=True)
+
+
+def test_every_slice_and_no_other_is_measured(alone, compared):
+    breeds = {"", "cat", "dog", "bird"}
+    assert alone.keys() == {(breed, "") for breed in breeds}
+    assert compared.keys() == {(breed, model) for breed in breeds for model in ("candidate", "baseline")}
+
+
+def test_the_names_are_those_that_the_gate_and_the_report_look_up(alone):
+    scores = {"mean_iou", "pixel_accuracy", "binary_iou"}
+    scores |= {f"{score}/{name}" for score in ("iou", "dice") for name in ("pet", "background", "contour")}
+    counts = {f"confusion/{a}/{b}" for a in SPEC.class_names for b in SPEC.class_names}
+    assert alone["", ""].keys() == scores | {f"model_size/{name}" for name in scores} | counts | {"photos"}
+
+
+def test_a_class_absent_from_a_slice_is_undefined_there(alone):
+    bird = alone["bird", ""]
+    assert math.isnan(bird["iou/contour"]) and math.isnan(bird["model_size/dice/contour"])
+    assert bird["mean_iou"] == pytest.approx((bird["iou/pet"] + bird["iou/background"]) / 2)
+    assert alone["", ""]["iou/contour"] > 0
+
+
+def test_an_exported_model_is_measured_by_what_it_serves(drawn, compared, exported):
+    serve = tf.saved_model.load(exported.folder).signatures["serving_default"]
+    photos = tf.constant([encode(one["photo"], "JPEG") for one in drawn])
+    served = serve(image_bytes=photos)["probabilities"].numpy()
+    predicted = [one | {"probabilities": probabilities} for one, probabilities in zip(drawn, served, strict=True)]
+    for breed in ("", "cat", "dog", "bird"):
+        wanted = expected(predicted, breed)
+        found = compared[breed, "candidate"]
+        # TFMA batches in its own way, and a last bit may turn a pixel that two classes tie for.
+        for name in wanted.keys() - {key for key in wanted if key.startswith("confusion/")}:
+            assert found[name] == pytest.approx(wanted[name], abs=2e-3, nan_ok=True), name
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_however_beam_divides_the_photos_the_sums_are_one(parts):
+    rng = np.random.default_rng(0)
+    photos = list(rng.integers(0, 50, [10, 2, 3, 3]))
+    combiner = SumMatrices(SPEC, "")
+
+    def summed(bundle):
+        accumulator = combiner.create_accumulator()
+        for photo in bundle:
+            accumulator = combiner.add_input(accumulator, photo)
+        return accumulator
+
+    # An empty bundle happens when a worker got nothing of a slice.
+    accumulators = [summed(photos[start::parts]) for start in range(parts)] + [combiner.create_accumulator()]
+    merged = combiner.extract_output(combiner.merge_accumulators(accumulators))
+    assert merged == combiner.extract_output(summed(photos))
+    assert {key.name: value for key, value in merged.items()}["photos"] == 10
+
+
+def test_adding_leaves_what_was_there_alone():
+    # Beam may use an accumulator again; one changed in place would count photos twice.
+    combiner = SumMatrices(SPEC, "")
+    first = combiner.add_input(combiner.create_accumulator(), np.ones([2, 3, 3], np.int64))
+    before = first[0].copy()
+    combiner.add_input(first, np.ones([2, 3, 3], np.int64))
+    combiner.merge_accumulators([first, first])
+    np.testing.assert_array_equal(first[0], before)
+
+
+def test_no_photos_at_all_have_undefined_scores(tmp_path):
+    found = {}
+    with beam.Pipeline() as pipeline:
+        _ = (
+            pipeline
+            | beam.Create([], reshuffle=False)
+            | beam.CombineGlobally(SumMatrices(SPEC, ""))
+            | beam.Map(
+                lambda values: (tmp_path / "found").write_text(json.dumps({k.name: v for k, v in values.items()}))
+            )
+        )
+    found = json.loads((tmp_path / "found").read_text())
+    assert found["photos"] == 0
+    assert math.isnan(found["mean_iou"]) and math.isnan(found["iou/pet"])
+
+
+def test_a_wrong_feature_spec_is_an_error_and_not_a_score():
+    metric = SegmentationMetrics(feature_spec='{"background": "sky"}')
+    with pytest.raises(ValueError, match="background: 'sky' is none of the classes"):
+        metric.computations()

@@ -1,0 +1,232 @@
+"""The exported model: one transform graph for training and serving, four signatures, two loaders, no segpipe."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from trainer_helpers import SPEC, draw_mask, draw_photo, encode, serialise
+
+from trainer.batches import evaluation_batches
+from trainer.features import DESCRIPTION, IMAGE, FeatureSpec
+from trainer.preprocessing import unpack_labels, unpack_pixels
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    """Name of a signature -> a function from encoded photos or serialised examples to arrays."""
+    return {name: _asked(function) for name, function in tf.saved_model.load(exported.folder).signatures.items()}
+
+
+def _asked(function):
+    (argument,) = function.structured_input_signature[1]
+    return lambda strings: {k: v.numpy() for k, v in function(**{argument: tf.constant(strings)}).items()}
+
+
+def trained_on(transformed) -> tuple[np.ndarray, np.ndarray]:
+    """What the training loop sees of the photos."""
+    return next(evaluation_batches([transformed.pattern], SPEC, len(transformed.photos)).as_numpy_iterator())
+
+
+def test_training_and_serving_see_the_same_tensor(transformed, signatures):
+    pixels, labels = trained_on(transformed)
+    served = signatures["transform_features"](transformed.raw)
+    assert {name: value.shape for name, value in served.items()} == {"pixels": (7, 1), "labels": (7, 1)}
+    np.testing.assert_array_equal(unpack_pixels(tf.constant(served["pixels"]), SPEC), pixels)
+    np.testing.assert_array_equal(unpack_labels(tf.constant(served["labels"]), SPEC), labels)
+    # The photos differ, so equal tensors are no accident.
+    assert len({photo.tobytes() for photo in pixels}) == 7
+
+
+def test_training_evaluation_and_serving_predict_the_same(transformed, exported, signatures):
+    pixels, _ = trained_on(transformed)
+    logits = exported.model(pixels, training=False).numpy().astype(np.float64)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    from_examples = signatures["from_examples"](transformed.raw)
+    served = signatures["serving_default"](transformed.photos)
+    np.testing.assert_array_equal(from_examples["probabilities"], served["probabilities"])
+    np.testing.assert_array_equal(from_examples["mask"], served["mask"])
+    np.testing.assert_allclose(served["probabilities"], expected, atol=1e-5)
+    np.testing.assert_array_equal(served["mask"], served["probabilities"].argmax(axis=-1))
+    # The net says different things of different pixels, so equal predictions are no accident.
+    assert len(np.unique(served["mask"])) == 3
+    assert served["probabilities"].std(axis=(0, 1, 2)).min() > 0.01
+
+
+def test_masks_are_pngs_of_the_class_ids(transformed, signatures):
+    served = signatures["serving_default"](transformed.photos)["mask"]
+    opened = [Image.open(io.BytesIO(png)) for png in signatures["masks"](transformed.photos)["mask_png"]]
+    assert {(picture.format, picture.mode) for picture in opened} == {("PNG", "L")}
+    np.testing.assert_array_equal(np.stack([np.asarray(picture) for picture in opened]), served)
+
+
+def test_a_photo_needs_no_mask_to_be_predicted(transformed, signatures):
+    bare = signatures["from_examples"]([serialise(**{IMAGE: photo}) for photo in transformed.photos])
+    full = signatures["from_examples"](transformed.raw)
+    np.testing.assert_array_equal(bare["probabilities"], full["probabilities"])
+
+
+def test_a_photo_is_predicted_the_same_alone_and_in_a_batch(transformed, signatures):
+    together = signatures["serving_default"](transformed.photos)["probabilities"]
+    for photo, probabilities in zip(transformed.photos, together, strict=True):
+        alone = signatures["serving_default"]([photo])["probabilities"][0]
+        np.testing.assert_allclose(alone, probabilities, atol=1e-5)
+
+
+def picture() -> Image.Image:
+    """A picture of few colours, which every lossless format keeps."""
+    rng = np.random.default_rng(7)
+    drawn = draw_photo(rng, draw_mask(rng, 60, 80, [1, 2, 3])) // 85 * 85
+    return Image.fromarray(drawn)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("PNG", "RGB"), ("PNG", "P"), ("PNG", "RGBA"), ("BMP", "RGB"), ("GIF", "P")]
+)
+def test_one_picture_in_any_lossless_format_is_one_prediction(signatures, kind, mode):
+    buffer = io.BytesIO()
+    (picture().quantize(256) if mode == "P" else picture().convert(mode)).save(buffer, kind)
+    np.testing.assert_array_equal(np.asarray(Image.open(buffer).convert("RGB")), np.asarray(picture()))
+    plain = signatures["serving_default"]([encode(np.asarray(picture()))])
+    found = signatures["serving_default"]([buffer.getvalue()])
+    np.testing.assert_array_equal(found["probabilities"], plain["probabilities"])
+
+
+def test_a_grey_jpeg_is_a_photo_like_any_other(signatures):
+    grey = np.asarray(picture().convert("L"))
+    found = signatures["serving_default"]([encode(grey, "JPEG")])["probabilities"]
+    three = signatures["serving_default"]([encode(np.repeat(grey[..., np.newaxis], 3, axis=-1))])["probabilities"]
+    assert np.abs(found - three).mean() < 0.02
+
+
+def test_what_is_no_picture_is_refused(signatures):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
+        signatures["serving_default"]([b"hello"])
+
+
+def test_the_model_describes_itself(exported):
+    with open(os.path.join(exported.folder, DESCRIPTION)) as file:
+        description = json.load(file)
+    assert FeatureSpec.model_validate(description.pop("feature_spec")) == SPEC
+    assert description == {"steps": 3, "seed": 4}
+
+
+# Runs in a process of its own, where neither segpipe nor the library that traced the graph can be imported.
+QUERY = textwrap.dedent(
+    """
+    import importlib.abc, json, sys
+
+    class Absent(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in ("trainer", "components", "pipeline", "schema", "tensorflow_transform"):
+                raise ModuleNotFoundError(name)
+
+    sys.meta_path.insert(0, Absent())
+    import numpy as np
+    import tensorflow as tf
+
+    folder, photo_files, output = sys.argv[1], sys.argv[2:-1], sys.argv[-1]
+    photos = [open(file, "rb").read() for file in photo_files]
+    mask = tf.io.encode_png(np.full([9, 9, 1], 3, np.uint8)).numpy()
+    feeds = {"image_bytes": photos, "examples": []}
+    for photo in photos:
+        example = tf.train.Example()
+        example.features.feature["image"].bytes_list.value.append(photo)
+        example.features.feature["mask"].bytes_list.value.append(mask)
+        feeds["examples"].append(example.SerializeToString())
+    arrays, facts = {}, {}
+
+    loaded = tf.saved_model.load(folder)
+    for signature, function in loaded.signatures.items():
+        (argument,) = function.structured_input_signature[1]
+        for name, value in function(**{argument: tf.constant(feeds[argument])}).items():
+            arrays["tf2/" + signature + "/" + name] = value.numpy()
+
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], folder)
+        for signature, entry in meta.signature_def.items():
+            if not entry.inputs:
+                continue
+            (argument,) = entry.inputs
+            facts[signature] = {"method": entry.method_name, "tensors": {
+                name: [tf.as_dtype(info.dtype).name, [d.size for d in info.tensor_shape.dim]]
+                for name, info in [*entry.inputs.items(), *entry.outputs.items()]
+            }}
+            fetches = {name: info.name for name, info in entry.outputs.items()}
+            for name, value in session.run(fetches, {entry.inputs[argument].name: feeds[argument]}).items():
+                arrays["tf1/" + signature + "/" + name] = value
+
+    assert not {"trainer", "components", "tensorflow_transform"} & set(sys.modules)
+    # Strings come as objects, which need pickle; PNGs compare as hex.
+    strings = {key: [v.hex() for v in a.ravel()] for key, a in arrays.items() if a.dtype == object}
+    np.savez(output, **{key: a for key, a in arrays.items() if a.dtype != object})
+    print(json.dumps({"facts": facts, "strings": strings}))
+    """
+)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(exported, tmp_path_factory):
+    """The photos, and what both loaders answered in a fresh process."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    photos = []
+    for kind in ("JPEG", "PNG", "GIF", "BMP"):
+        picture().save(folder / f"photo.{kind.lower()}")
+        photos.append(folder / f"photo.{kind.lower()}")
+    (folder / "query.py").write_text(QUERY)
+    done = subprocess.run(
+        # Isolated: no PYTHONPATH, no user site, not the current folder.
+        [sys.executable, "-I", str(folder / "query.py"), exported.folder, *map(str, photos), str(folder / "found.npz")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    printed = json.loads(done.stdout.splitlines()[-1])
+    with np.load(folder / "found.npz") as found:
+        arrays = dict(found)
+    return [photo.read_bytes() for photo in photos], printed["facts"], arrays, printed["strings"]
+
+
+def test_the_signatures_are_those_that_clients_were_promised(elsewhere):
+    _, facts, _, _ = elsewhere
+    h, w, c = SPEC.height, SPEC.width, SPEC.num_classes
+    prediction = {"mask": ["uint8", [-1, h, w]], "probabilities": ["float32", [-1, h, w, c]]}
+    assert {name: fact["tensors"] for name, fact in facts.items()} == {
+        "serving_default": {"image_bytes": ["string", [-1]], **prediction},
+        "masks": {"image_bytes": ["string", [-1]], "mask_png": ["string", [-1]]},
+        "from_examples": {"examples": ["string", [-1]], **prediction},
+        "transform_features": {
+            "examples": ["string", [-1]],
+            "pixels": ["string", [-1, 1]],
+            "labels": ["string", [-1, 1]],
+        },
+    }
+    assert {fact["method"] for fact in facts.values()} == {"tensorflow/serving/predict"}
+
+
+def test_both_loaders_answer_alike_and_as_the_net_was_trained_here(elsewhere, signatures):
+    photos, facts, arrays, strings = elsewhere
+    here = signatures["serving_default"](photos)
+    for signature in ("serving_default", "from_examples"):
+        for loader in ("tf1", "tf2"):
+            probabilities = arrays[f"{loader}/{signature}/probabilities"]
+            mask = arrays[f"{loader}/{signature}/mask"]
+            assert (probabilities.shape, probabilities.dtype) == ((4, 32, 48, 3), np.float32)
+            assert (mask.shape, mask.dtype) == ((4, 32, 48), np.uint8)
+            np.testing.assert_allclose(probabilities, here["probabilities"], atol=1e-5)
+            np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, atol=1e-5)
+            np.testing.assert_array_equal(mask, here["mask"])
+    for output in ("masks/mask_png", "transform_features/pixels", "transform_features/labels"):
+        assert strings[f"tf1/{output}"] == strings[f"tf2/{output}"]
+        assert len(strings[f"tf2/{output}"]) == 4
+    # Every mask here is contour alone, label 2.
+    assert set(strings["tf1/transform_features/labels"]) == {"02" * (32 * 48)}
+    for png, mask in zip(strings["tf1/masks/mask_png"], here["mask"], strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(bytes.fromhex(png)))), mask)
