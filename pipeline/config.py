@@ -50,7 +50,11 @@ class Config(BaseModel):
         return arguments
 
     @model_validator(mode="after")
-    def _gate_names_classes(self) -> "Config":
+    def _gate_names_what_there_is(self) -> "Config":
+        for key in self.gate.min_slice_mean_iou:
+            if key not in self.data.slice_keys:
+                have = list(self.data.slice_keys)
+                raise ValueError(f"gate.min_slice_mean_iou: {key!r} is none of data.slice_keys {have}")
         if isinstance(self.gate.min_class_iou, dict):
             strange = sorted(self.gate.min_class_iou.keys() - set(self.features.class_names))
             if strange:

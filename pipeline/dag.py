@@ -8,6 +8,7 @@ from components.anomaly_gate.component import AnomalyGate
 from components.evaluator.component import SegmentationEvaluator
 from components.evaluator.eval_config import build_eval_config
 from components.example_gen.component import SpanExampleGen
+from components.model_canary.component import ModelCanary
 from components.pusher.component import AtomicPusher
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
@@ -71,6 +72,7 @@ def create_pipeline(
         },
     )
     model = trainer.outputs["model"]
+    canary = ModelCanary(model, examples, fingerprint("components.model_canary.executor"))
 
     blessed = tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
@@ -87,8 +89,14 @@ def create_pipeline(
             spec, config.gate, list(config.data.slice_keys), fingerprint("components.evaluator.executor")
         ),
     )
+    # A blessing makes a baseline, so a model that does not load must not get as far as that.
+    evaluator.add_upstream_node(canary)
     pusher = AtomicPusher(
-        model, evaluator.outputs["blessing"], places.serving, fingerprint("components.pusher.executor")
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=canary.outputs["blessing"],
+        serving_folder=places.serving,
+        fingerprint=fingerprint("components.pusher.executor"),
     )
     return tfx.dsl.Pipeline(
         pipeline_name=config.pipeline_name,
@@ -101,6 +109,7 @@ def create_pipeline(
             gate,
             transform,
             trainer,
+            canary,
             blessed,
             evaluator,
             pusher,

@@ -17,6 +17,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.anomaly_gate.anomalies import FILE, describe_anomalies
 from components.errors import SegpipeError
+from components.model_canary.refusal import refusal_file
 
 _STATES = metadata_store_pb2.Execution.State
 
@@ -26,6 +27,7 @@ class NodeRecord:
     """One node of a run: `state` is running, complete, cached, failed or canceled; `outputs` are artifacts by key."""
 
     name: str
+    execution_id: int
     state: str
     seconds: float
     outputs: dict[str, list[metadata_store_pb2.Artifact]] = field(default_factory=dict)
@@ -101,7 +103,7 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False) -
     """All runs of a workspace, oldest first.
 
     Args:
-      metadata: path of the SQLite database; a missing one holds no runs.
+      metadata: path of the SQLite database, beside `pipeline_root/`; a missing one holds no runs.
       newest: how many of the newest runs to read; None reads all.
       writing: whether a process holds the workspace; without one, a run that did not end was interrupted.
 
@@ -116,6 +118,8 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False) -
         contexts = sorted(contexts, key=lambda context: context.id)
         chosen = contexts if newest is None else contexts[-newest:]
         runs = [_run(store, context) for context in chosen]
+    for run in runs:
+        _judge(run, os.path.join(os.path.dirname(metadata), "pipeline_root"))
     for run in runs if not writing else runs[:-1]:
         if run.verdict == "running":
             run.verdict = "interrupted"
@@ -140,9 +144,7 @@ def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Contex
                 node.outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
         nodes[node.name] = node
     started = executions[0].create_time_since_epoch if executions else context.create_time_since_epoch
-    run = RunRecord(context.name, started / 1000, nodes)
-    _judge(run)
-    return run
+    return RunRecord(context.name, started / 1000, nodes)
 
 
 def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> NodeRecord:
@@ -150,10 +152,10 @@ def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Exe
     # TFX names the context of a node `<pipeline>.<node>`.
     name = next(c.name.rpartition(".")[2] for c in contexts if c.type == "node")
     spent = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-    return NodeRecord(name, _STATES.Name(execution.last_known_state).lower(), spent / 1000)
+    return NodeRecord(name, execution.id, _STATES.Name(execution.last_known_state).lower(), spent / 1000)
 
 
-def _judge(run: RunRecord) -> None:
+def _judge(run: RunRecord, pipeline_root: str) -> None:
     """Fills in verdict, reasons, summary and version from the nodes' outputs."""
     evaluation = run.output("SegmentationEvaluator", "evaluation")
     if evaluation is not None and "summary" in evaluation.custom_properties:
@@ -162,6 +164,9 @@ def _judge(run: RunRecord) -> None:
     gate = run.nodes.get("AnomalyGate")
     if gate is not None and gate.state == "failed":
         run.reasons = _anomalies(run.output("ExampleValidator", "anomalies"))
+    canary = run.nodes.get("ModelCanary")
+    if canary is not None and canary.state == "failed":
+        run.reasons = _canary_problems(os.path.join(pipeline_root, canary.name), canary.execution_id)
     if run.reasons:
         run.verdict = "refused"
     elif "failed" in states or "canceled" in states:
@@ -184,3 +189,11 @@ def _anomalies(artifact: metadata_store_pb2.Artifact | None) -> list[str]:
         with open(path, "rb") as file:
             named += [f"{split}: {text}" for text in describe_anomalies(file.read())]
     return named
+
+
+def _canary_problems(node_folder: str, execution_id: int) -> list[str]:
+    path = refusal_file(node_folder, execution_id)
+    if not os.path.isfile(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [f"the exported model may not serve: {problem}" for problem in json.load(file)]

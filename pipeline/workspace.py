@@ -54,6 +54,9 @@ class Workspace:
         try:
             with open(self._holder, encoding="utf-8") as file:
                 os.kill(json.load(file)["pid"], 0)
+        except PermissionError:
+            # It lives, and belongs to another user.
+            return True
         except (OSError, ValueError, KeyError):
             return False
         return True

@@ -28,6 +28,7 @@ NODES = {
     "AnomalyGate",
     "Transform",
     "Trainer",
+    "ModelCanary",
     "LatestBlessedModel",
     "SegmentationEvaluator",
     "AtomicPusher",

@@ -43,7 +43,8 @@ def _affine_maps(
     scale = _uniform(count, settings.min_scale, settings.max_scale, seed, 1)
     aspect = tf.exp(_uniform(count, -settings.aspect, settings.aspect, seed, 2))
     angle = _uniform(count, -settings.rotation, settings.rotation, seed, 3) * (np.pi / 180)
-    flip = tf.sign(_uniform(count, -1.0, 1.0, seed, 4)) if settings.flip else tf.ones([count])
+    ones = tf.ones([count])
+    flip = tf.where(_uniform(count, -1.0, 1.0, seed, 4) < 0, -ones, ones) if settings.flip else ones
     # A window of `scale` times the photo can lie anywhere that keeps it inside; a larger one is centred by symmetry.
     slack = tf.abs(1.0 - scale)
     shift_x = _uniform(count, -0.5, 0.5, seed, 5) * slack * width

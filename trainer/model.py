@@ -38,7 +38,7 @@ def build_model(settings: ModelSettings, height: int, width: int, num_classes: i
       An uncompiled Keras 3 model, float32[N, height, width, 3] -> float32[N, height, width, num_classes].
     """
     build = {"residual": residual_net, "unet": unet}[settings.name]
-    options = settings.model_dump(exclude={"name"}, exclude_none=True)
+    options = settings.model_dump(include={"filters", "dropout"}, exclude_none=True)
     return build(height, width, num_classes, **options)
 
 

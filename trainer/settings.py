@@ -15,14 +15,16 @@ class ModelSettings(_Section):
     """Which net, and how wide.
 
     Attributes:
-      name: `residual` (0.39 M parameters at 16 filters) or `unet` (8.64 M at 32).
+      name: `residual` (0.42 M parameters at 16 filters) or `unet` (8.64 M at 32).
       filters: channels of the first level, doubled at each further one; the net's own default when left out.
       dropout: share dropped at the deepest level; the net's own default when left out.
+      flip_average: whether the export averages its answer with that for the mirrored photo; doubles the time.
     """
 
     name: Literal["residual", "unet"] = "residual"
     filters: int | None = Field(default=None, ge=4, le=256)
     dropout: float | None = Field(default=None, ge=0, lt=1)
+    flip_average: bool = False
 
 
 class AugmentSettings(_Section):

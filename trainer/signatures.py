@@ -21,9 +21,11 @@ from trainer.preprocessing import unpack_pixels
 class ExportedModel(tf.Module):
     """The transform graph and the net behind the four signatures."""
 
-    def __init__(self, model: keras.Model, transform_output: tft.TFTransformOutput, spec: FeatureSpec):
+    def __init__(
+        self, model: keras.Model, transform_output: tft.TFTransformOutput, spec: FeatureSpec, flip_average: bool
+    ):
         super().__init__()
-        self._model, self._spec = model, spec
+        self._model, self._spec, self._flip_average = model, spec, flip_average
         self._raw_spec = transform_output.raw_feature_spec()
         # The layer is a tf_keras model: saving fails with "untracked resource" unless it hangs on the module.
         self.transform = transform_output.transform_features_layer()
@@ -32,7 +34,11 @@ class ExportedModel(tf.Module):
 
     def _predict(self, photos: tf.Tensor) -> dict[str, tf.Tensor]:
         packed = self.transform({IMAGE: tf.reshape(photos, [-1, 1])})[PIXELS]
-        probabilities = tf.nn.softmax(self._model(unpack_pixels(packed, self._spec), training=False))
+        pixels = unpack_pixels(packed, self._spec)
+        probabilities = tf.nn.softmax(self._model(pixels, training=False))
+        if self._flip_average:
+            mirrored = tf.nn.softmax(self._model(tf.reverse(pixels, axis=[2]), training=False))
+            probabilities = (probabilities + tf.reverse(mirrored, axis=[2])) / 2.0
         return {"mask": tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8), "probabilities": probabilities}
 
     def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -63,7 +69,12 @@ class ExportedModel(tf.Module):
 
 
 def export(
-    model: keras.Model, transform_output: tft.TFTransformOutput, spec: FeatureSpec, folder: str, description: dict
+    model: keras.Model,
+    transform_output: tft.TFTransformOutput,
+    spec: FeatureSpec,
+    folder: str,
+    description: dict,
+    flip_average: bool = False,
 ) -> None:
     """Writes the SavedModel.
 
@@ -72,9 +83,10 @@ def export(
       transform_output: the transform graph.
       spec: classes and sizes; they go into the description too.
       folder: where to.
-      description: further facts for `assets.extra/segpipe.json` (run id, steps, net).
+      description: further facts for `assets.extra/segpipe.json` (steps, net, seed).
+      flip_average: whether each answer is the mean of those for the photo and its mirror image.
     """
-    module = ExportedModel(model, transform_output, spec)
+    module = ExportedModel(model, transform_output, spec, flip_average)
     tf.saved_model.save(module, folder, signatures=module.signatures())
     path = os.path.join(folder, DESCRIPTION)
     tf.io.gfile.makedirs(os.path.dirname(path))

@@ -63,4 +63,4 @@ def run_fn(fn_args: FnArgs) -> None:
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, CURVE), "w") as file:
         json.dump({**facts, "curve": curve}, file, indent=2)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
-    export(learner.averaged, transform_output, spec, fn_args.serving_model_dir, facts)
+    export(learner.averaged, transform_output, spec, fn_args.serving_model_dir, facts, model_settings.flip_average)

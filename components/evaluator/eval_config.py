@@ -19,7 +19,7 @@ def build_eval_config(
 
     Args:
       spec: classes and sizes.
-      gate: thresholds on the overall slice; those of the baseline are dropped by TFX while there is none.
+      gate: thresholds; those of the baseline are dropped by TFX while there is none.
       slice_keys: features that slice the metrics, one at a time.
       fingerprint: hash of the metric code.
     """
@@ -38,16 +38,18 @@ def build_eval_config(
     bounds = {"mean_iou": gate.min_mean_iou, PHOTOS: float(gate.min_photos)}
     bounds |= {f"iou/{name}": gate.class_bound(name) for name in spec.class_names if gate.class_bound(name)}
     for name, bound in bounds.items():
-        threshold = _overall(metrics, name)
+        threshold = _threshold(metrics, name)
         threshold.value_threshold.lower_bound.value = bound
         if name == "mean_iou":
             threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
             threshold.change_threshold.absolute.value = -gate.max_drop
+    for key, bound in gate.min_slice_mean_iou.items():
+        _threshold(metrics, "mean_iou", key).value_threshold.lower_bound.value = bound
     return config
 
 
-def _overall(metrics: tfma.MetricsSpec, name: str) -> tfma.MetricThreshold:
-    """A new threshold on the overall slice alone; one that names no slice would hold for every slice."""
+def _threshold(metrics: tfma.MetricsSpec, name: str, *slice_keys: str) -> tfma.MetricThreshold:
+    """A new threshold on each slice of the keys; without keys on the overall slice alone, and not on every slice."""
     per_slice = metrics.per_slice_thresholds[name].thresholds.add()
-    per_slice.slicing_specs.add()
+    per_slice.slicing_specs.add(feature_keys=slice_keys)
     return per_slice.threshold

@@ -55,10 +55,7 @@ def summarise(folder: str) -> dict:
 
 
 def _slice_name(slice_key) -> str:
-    return ", ".join(
-        f"{key.column}={getattr(key, key.WhichOneof('kind')).decode() if key.HasField('bytes_value') else key}"
-        for key in slice_key.single_slice_keys
-    )
+    return ", ".join(f"{key.column}={key.bytes_value.decode()}" for key in slice_key.single_slice_keys)
 
 
 def _refusals(folder: str, baseline: dict | None) -> list[str]:

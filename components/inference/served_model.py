@@ -36,11 +36,11 @@ class ServedModel:
             with open(os.path.join(folder, DESCRIPTION), encoding="utf-8") as file:
                 self.description = json.load(file)
             self.spec = FeatureSpec.model_validate(self.description["feature_spec"])
+            self._loaded = tf.saved_model.load(folder)
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(
                 f"{folder}: is no model that segpipe exported; name a folder of a serving_model"
             ) from error
-        self._loaded = tf.saved_model.load(folder)
         self._serve = self._loaded.signatures["serving_default"]
 
     def probabilities(self, photos: list[bytes]) -> np.ndarray:

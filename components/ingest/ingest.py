@@ -1,5 +1,6 @@
 """Makes one span out of a folder of photos and a folder of masks, at once and whole or not at all."""
 
+import glob
 import json
 import os
 import shutil
@@ -58,6 +59,8 @@ def ingest(
       number: the span to make; None takes the next free number.
       beam_args: arguments of the Beam pipeline.
 
+    The caller holds the workspace's lock: what a killed ingest left behind is removed.
+
     Raises:
       UsageError: if a path is wrong or the span exists with other input.
       RefusedError: if too many photos are quarantined or a split is empty; no span is written.
@@ -71,6 +74,8 @@ def ingest(
     elif number in list_spans(data):
         raise UsageError(f"--span {number}: exists with other input and spans never change; choose another number")
     os.makedirs(data, exist_ok=True)
+    for left_over in glob.glob(os.path.join(glob.escape(data), ".span-*")):
+        shutil.rmtree(left_over)
     folder = tempfile.mkdtemp(prefix=f".span-{number}-", dir=data)
     try:
         results = write_shards(plan_shards(sources.pairs, folder), spec, settings, beam_args or [])

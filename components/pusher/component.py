@@ -16,22 +16,29 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
     }
     OUTPUTS = {"pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
 
 
 class AtomicPusher(base_component.BaseComponent):
-    """Pushes a model once, if it is blessed."""
+    """Pushes a model once, if Evaluator and canary have blessed it."""
 
     SPEC_CLASS = AtomicPusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
-        self, model: channel.BaseChannel, model_blessing: channel.BaseChannel, serving_folder: str, fingerprint: str
+        self,
+        model: channel.BaseChannel,
+        model_blessing: channel.BaseChannel,
+        infra_blessing: channel.BaseChannel,
+        serving_folder: str,
+        fingerprint: str,
     ):
         spec = AtomicPusherSpec(
             model=model,
             model_blessing=model_blessing,
+            infra_blessing=infra_blessing,
             serving_folder=serving_folder,
             fingerprint=fingerprint,
             pushed_model=channel.OutputChannel(standard_artifacts.PushedModel, self, "pushed_model"),

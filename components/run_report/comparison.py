@@ -1,8 +1,6 @@
 """One picture of photo, true mask and predicted mask for a few evaluation photos."""
 
-import glob
 import io
-import os
 
 import matplotlib.figure
 import matplotlib.patches
@@ -10,25 +8,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from components.example_gen.read import read_examples
 from components.inference.pictures import coloured, save_png
 from components.inference.served_model import ServedModel
 from trainer.confusion import confusion_matrix, scores
 from trainer.features import FILENAME, HEIGHT, IMAGE, MASK, WIDTH
 from trainer.preprocessing import decoded_labels
-
-
-def read_examples(folder: str, count: int) -> list[dict]:
-    """The first raw examples of a split: `image` and `mask` bytes, `filename`, `height`, `width`.
-
-    Args:
-      folder: of TFRecords.
-      count: how many at most.
-    """
-    kinds = {IMAGE: tf.string, MASK: tf.string, FILENAME: tf.string, HEIGHT: tf.int64, WIDTH: tf.int64}
-    spec = {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()}
-    files = sorted(glob.glob(os.path.join(folder, "*")))
-    parsed = (tf.io.parse_single_example(record, spec) for record in tf.data.TFRecordDataset(files).take(count))
-    return [{name: value.numpy() for name, value in example.items()} for example in parsed]
 
 
 def comparison_picture(model: ServedModel, examples: list[dict]) -> Image.Image:

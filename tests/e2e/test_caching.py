@@ -55,13 +55,13 @@ def test_an_edit_of_metric_code_evaluates_again(bench, first_runs):
 def test_an_edit_of_model_code_trains_again(bench, first_runs):
     _edit(bench.source / "trainer" / "model.py", "momentum=0.95", "momentum=0.9")
     run = bench.run()
-    assert executed(run) == {"Trainer"} | _AFTER_MODEL
+    assert executed(run) == {"Trainer", "ModelCanary"} | _AFTER_MODEL
     assert (run["verdict"], len(bench.versions())) == ("pushed", 2)
 
 
 def test_an_edit_of_preprocessing_transforms_again(bench, first_runs):
     _edit(bench.source / "trainer" / "preprocessing.py", "pixels / 255.0", "pixels / 256.0")
-    assert executed(bench.run()) == {"Transform", "Trainer"} | _AFTER_MODEL
+    assert executed(bench.run()) == {"Transform", "Trainer", "ModelCanary"} | _AFTER_MODEL
 
 
 def test_an_edit_of_the_schema_validates_again(bench, first_runs):

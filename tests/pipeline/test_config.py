@@ -48,6 +48,8 @@ WRONG = [
     ("gate: {min_mean_iou: 2}", "gate.min_mean_iou: .*got 2"),
     ("gate: {min_mean_iou: .nan}", "gate.min_mean_iou: .*got nan"),
     ("gate: {min_class_iou: {pet: 2}}", r"gate.min_class_iou: 2.0 is not in 0\.\.1"),
+    ("gate: {min_slice_mean_iou: {dog: 0.2}}", "gate.min_slice_mean_iou: 'dog' is none of data.slice_keys"),
+    ("gate: {min_slice_mean_iou: {breed: 2}}", "gate.min_slice_mean_iou: 2.0 is not in 0..1"),
     ("gate: {min_class_iou: {dog: 0.2}}", "gate.min_class_iou: 'dog' is none of the classes"),
     (f"features: {{classes: [{TWO}], background: road}}\ngate: {{min_class_iou: {{pet: 0.2}}}}", "'pet' is none of"),
     ("schema_file: nowhere.pbtxt", "schema_file: .*/nowhere.pbtxt does not exist"),

@@ -10,12 +10,14 @@ import textwrap
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 from PIL import Image
 from trainer_helpers import SPEC, draw_mask, draw_photo, encode, serialise
 
 from trainer.batches import evaluation_batches
 from trainer.features import DESCRIPTION, IMAGE, FeatureSpec
 from trainer.preprocessing import unpack_labels, unpack_pixels
+from trainer.signatures import export
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,23 @@ def test_training_and_serving_see_the_same_tensor(transformed, signatures):
     np.testing.assert_array_equal(unpack_labels(tf.constant(served["labels"]), SPEC), labels)
     # The photos differ, so equal tensors are no accident.
     assert len({photo.tobytes() for photo in pixels}) == 7
+
+
+def test_flip_averaging_answers_alike_for_a_photo_and_its_mirror_image(transformed, exported, tmp_path):
+    plain = _asked(tf.saved_model.load(exported.folder).signatures["serving_default"])
+    graph = tft.TFTransformOutput(transformed.graph)
+    export(exported.model, graph, SPEC, str(tmp_path), {}, flip_average=True)
+    averaged = _asked(tf.saved_model.load(str(tmp_path)).signatures["serving_default"])
+    # PNG, and just the model's size: a mirrored photo must be the same pixels in another order.
+    photo = draw_photo(
+        np.random.default_rng(5), draw_mask(np.random.default_rng(6), SPEC.height, SPEC.width, [1, 2, 3])
+    )
+    both = [encode(photo), encode(photo[:, ::-1])]
+    here, there = averaged(both)["probabilities"]
+    np.testing.assert_allclose(here, there[:, ::-1], atol=1e-6)
+    np.testing.assert_allclose(here.sum(axis=-1), 1, atol=1e-5)
+    here, there = plain(both)["probabilities"]
+    assert np.abs(here - there[:, ::-1]).max() > 0.01, "without averaging the net does tell left from right"
 
 
 def test_training_evaluation_and_serving_predict_the_same(transformed, exported, signatures):

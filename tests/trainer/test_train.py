@@ -40,7 +40,7 @@ def test_the_curve_tells_what_was_trained(folder):
     facts = json.loads((folder / "run" / CURVE).read_text())
     (point,) = facts.pop("curve")
     assert facts == {
-        "model": {"name": "residual", "filters": 4, "dropout": None},
+        "model": {"name": "residual", "filters": 4, "dropout": None, "flip_average": False},
         "parameters": facts["parameters"],
         "steps": 1,
         "photos": 7,

@@ -102,6 +102,17 @@ def test_a_refused_model_says_which_score_missed_which_bound(tmp_path, bench):
     ]
 
 
+def test_one_bad_slice_is_refused_and_named(tmp_path, bench):
+    free = GateSettings(min_mean_iou=0.0, min_class_iou=0.0)
+    slices = judge(bench, tmp_path / "free", "good", free)[0]["slices"]
+    found = {name: slices[name]["mean_iou"] for name in ("breed=pug", "breed=Bengal")}
+    worse, better = sorted(found, key=found.get)
+    bound = (found[worse] + found[better]) / 2
+    summary, blessed = judge(bench, tmp_path, "good", free.model_copy(update={"min_slice_mean_iou": {"breed": bound}}))
+    assert blessed == 0
+    assert summary["refusals"] == [f"mean_iou of {worse} is {found[worse]:.4f}, under the threshold {bound:g}"]
+
+
 def test_a_model_that_is_worse_than_the_blessed_one_says_by_how_much(tmp_path, bench):
     gate = GateSettings(min_mean_iou=0.0, min_class_iou=0.0, max_drop=0.02)
     summary, blessed = judge(bench, tmp_path, "bad", gate, baseline="good")

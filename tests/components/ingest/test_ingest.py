@@ -334,6 +334,7 @@ def test_what_a_killed_ingest_left_disturbs_nothing(tmp_path, clean):
     save(tmp_path / "data" / ".span-1-k1ll3d" / "train-00000-of-00001.tfrecord", b"half a shard")
     outcome = run(tmp_path / "data", clean)
     assert (outcome.manifest.span, outcome.manifest.ingested) == (1, 8)
+    assert os.listdir(tmp_path / "data") == ["span-1"], "what was left behind takes no disk either"
 
 
 def test_a_link_that_leads_nowhere_is_quarantined(tmp_path, clean):

@@ -1,0 +1,139 @@
+"""The canary on real SavedModels, each with one thing wrong; every one is loaded in a process of its own."""
+
+import json
+import os
+
+import pytest
+import tensorflow as tf
+from drawing import encoded, pet
+from tfx.types import standard_artifacts
+
+from components.errors import RefusedError
+from components.model_canary.executor import Executor
+from components.model_canary.refusal import refusal_file
+from trainer.features import DESCRIPTION, FILENAME, HEIGHT, IMAGE, MASK, WIDTH, FeatureSpec
+
+SPEC = FeatureSpec(height=32, width=48)
+
+
+class Model(tf.Module):
+    """Tells bright from dark as an exported model would; `fault` names what is wrong with it."""
+
+    def __init__(self, fault: str):
+        super().__init__()
+        self.fault = fault
+
+    def _photo(self, photo):
+        if self.fault == "answers to anything":
+            return tf.fill([SPEC.height, SPEC.width, 3], tf.cast(tf.strings.length(photo), tf.float32))
+        rgb = tf.io.decode_image(photo, channels=3, expand_animations=False)
+        rgb.set_shape([None, None, 3])
+        return tf.image.resize(rgb, [SPEC.height, SPEC.width])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serving_default(self, image_bytes):
+        spec = tf.TensorSpec([SPEC.height, SPEC.width, 3], tf.float32)
+        pixels = tf.map_fn(self._photo, image_bytes, fn_output_signature=spec)
+        if self.fault == "random":
+            pixels += tf.random.uniform(tf.shape(pixels), maxval=50.0)
+        probabilities = tf.nn.softmax(pixels / 50.0)
+        mask = tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8)
+        if self.fault == "no distribution":
+            probabilities *= 0.5
+        if self.fault == "not a number":
+            probabilities *= float("nan")
+        if self.fault == "other dtype":
+            return {"mask": tf.cast(mask, tf.int64), "probabilities": probabilities}
+        if self.fault == "other size":
+            return {"mask": mask[:, ::2], "probabilities": probabilities}
+        if self.fault == "other class":
+            return {"mask": tf.cast(2 - mask, tf.uint8), "probabilities": probabilities}
+        if self.fault == "no probabilities":
+            return {"mask": mask}
+        return {"mask": mask, "probabilities": probabilities}
+
+
+def save_model(folder, fault: str = "") -> str:
+    """Writes the model where Trainer would, with its description."""
+    path = os.path.join(folder, "Format-Serving")
+    module = Model(fault)
+    names = ["serving_default", "masks", "from_examples", "transform_features"]
+    if fault == "no masks":
+        names.remove("masks")
+    serve = module.serving_default.get_concrete_function()
+    tf.saved_model.save(module, path, signatures=dict.fromkeys(names, serve))
+    if fault == "damaged":
+        with open(os.path.join(path, "saved_model.pb"), "r+b") as file:
+            file.truncate(100)
+    os.makedirs(os.path.dirname(os.path.join(path, DESCRIPTION)))
+    with open(os.path.join(path, DESCRIPTION), "w") as file:
+        json.dump({"feature_spec": SPEC.model_dump(mode="json")}, file)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """Four raw examples in the evaluation split."""
+    artifact = standard_artifacts.Examples()
+    artifact.uri, artifact.split_names = str(tmp_path_factory.mktemp("examples")), '["train", "eval"]'
+    os.makedirs(os.path.join(artifact.uri, "Split-eval"))
+    with tf.io.TFRecordWriter(os.path.join(artifact.uri, "Split-eval", "a.tfrecord")) as writer:
+        for seed in range(4):
+            photo, mask = pet(40 + seed, 56, seed)
+            example = tf.train.Example()
+            for name, value in {IMAGE: encoded(photo, "JPEG"), MASK: encoded(mask, "PNG"), FILENAME: b"a"}.items():
+                example.features.feature[name].bytes_list.value.append(value)
+            for name, value in {HEIGHT: 40 + seed, WIDTH: 56}.items():
+                example.features.feature[name].int64_list.value.append(value)
+            writer.write(example.SerializeToString())
+    return artifact
+
+
+def judge(tmp_path, examples, fault: str = ""):
+    """Runs the executor on a model; the blessing lies where TFX puts that of execution 7."""
+    model, blessing = standard_artifacts.Model(), standard_artifacts.InfraBlessing()
+    model.uri = save_model(str(tmp_path / "model"), fault)
+    blessing.uri = str(tmp_path / "ModelCanary" / "blessing" / "7")
+    os.makedirs(blessing.uri)
+    Executor().Do({"model": [model], "examples": [examples]}, {"blessing": [blessing]}, {"fingerprint": "x"})
+    return blessing
+
+
+def test_a_sound_model_is_blessed_with_its_latency_and_memory(tmp_path, examples):
+    blessing = judge(tmp_path, examples)
+    assert blessing.get_int_custom_property("blessed") == 1
+    assert blessing.get_float_custom_property("latency_ms") > 0
+    assert blessing.get_float_custom_property("memory_mb") > 50
+    result = json.loads((tmp_path / "ModelCanary" / "blessing" / "7" / "canary.json").read_text())
+    assert (result["photos"], result["problems"]) == (8, [])
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ("no masks", "signature masks is missing"),
+        ("damaged", "it cannot be loaded and called"),
+        ("no probabilities", "serving_default gives no probabilities"),
+        ("other dtype", r"mask is int64\[8, 32, 48\], not uint8\[8, 32, 48\]"),
+        ("other size", r"mask is uint8\[8, 16, 48\], not"),
+        ("other class", "mask is not the most probable class"),
+        ("not a number", r"probabilities are not all in 0\.\.1"),
+        ("no distribution", "do not add up to 1"),
+        ("answers to anything", "text.jpg gives an answer instead of an error"),
+        ("random", "the same photos give different answers"),
+    ],
+)
+def test_a_model_with_a_fault_is_refused_by_name_and_the_reason_is_kept(tmp_path, examples, fault, problem):
+    with pytest.raises(RefusedError, match=f"the exported model may not serve: .*{problem}") as refusal:
+        judge(tmp_path, examples, fault)
+    with open(refusal_file(str(tmp_path / "ModelCanary"), 7)) as file:
+        kept = json.load(file)
+    assert kept and all(sentence in str(refusal.value) for sentence in kept)
+
+
+def test_the_model_must_do_without_this_project(tmp_path, examples, monkeypatch):
+    """PYTHONPATH would let a model import what its server will not have."""
+    (tmp_path / "spy").mkdir()
+    (tmp_path / "spy" / "sitecustomize.py").write_text("raise SystemExit('the environment came through')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "spy"))
+    assert judge(tmp_path, examples).get_int_custom_property("blessed") == 1
