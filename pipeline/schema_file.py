@@ -1,11 +1,9 @@
 """Which schema a run uses: the user's own, or the curated one fitted to the configured classes and slice keys."""
 
-import hashlib
-import os
-
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.content_path import write_by_content
 from components.errors import UsageError
 from pipeline.config import Config
 from schema import SCHEMA_FILE
@@ -56,8 +54,6 @@ def fit_schema(curated: schema_pb2.Schema, class_names: list[str], slice_keys: l
 def schema_for(config: Config, folder: str) -> str:
     """Writes the schema of a run under the hash of its content.
 
-    TFX keys an imported schema by its path, so a path that names the content makes an edit a cache miss.
-
     Args:
       config: `schema_file` or, where it is None, classes and slice keys.
       folder: where the schemas of runs are kept.
@@ -69,11 +65,4 @@ def schema_for(config: Config, folder: str) -> str:
         schema = read_schema(config.schema_file)
     else:
         schema = fit_schema(read_schema(SCHEMA_FILE), config.features.class_names, list(config.data.slice_keys))
-    text = text_format.MessageToString(schema)
-    path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16], "schema.pbtxt")
-    if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path + ".part", "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(path + ".part", path)
-    return path
+    return write_by_content(folder, "schema.pbtxt", text_format.MessageToString(schema))

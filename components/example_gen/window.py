@@ -1,13 +1,13 @@
 """Windows: an immutable list of spans that one run trains and evaluates on.
 
-The file's name holds the hash of its content, and its content the hash of each span's manifest. So one path stands for
-one set of records, on every engine, and TFX's cache sees a new path exactly when the data are new.
+The path holds the hash of the content, and the content the hash of each span's manifest. So one path stands for one set
+of records, on every engine, and TFX's cache sees a new path exactly when the data are new.
 """
 
-import hashlib
 import json
 import os
 
+from components.content_path import write_by_content
 from components.errors import UsageError
 from components.ingest.spans import MANIFEST, Record, file_sha256, read_manifest, read_record, span_folder
 
@@ -50,15 +50,7 @@ def write_window(data: str, numbers: list[int]) -> str:
         digest = file_sha256(os.path.join(folder, MANIFEST))
         spans.append(WindowSpan(number=number, folder=folder, manifest_sha256=digest))
     text = json.dumps(Window(spans=spans).model_dump(), indent=1, sort_keys=True) + "\n"
-    path = os.path.join(
-        os.path.abspath(data), "windows", f"window-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    )
-    if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path + ".part", "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(path + ".part", path)
-    return path
+    return write_by_content(os.path.join(data, "windows"), "window.json", text)
 
 
 def read_window(path: str) -> Window:
