@@ -30,5 +30,5 @@ def test_a_broken_signature_is_refused_and_the_next_run_compares_with_the_model_
     bench.sections["training"] = {"steps": 5, "batch_size": 8, "evaluations": 1}
     assert bench.run()["verdict"] == "pushed"
     blessing = newest_run(workspace.metadata).output("SegmentationEvaluator", "blessing")
-    baseline = blessing.custom_properties["baseline_model_uri"].string_value
+    baseline = blessing.custom_properties["baseline_model"].string_value
     assert baseline == first.output("Trainer", "model").uri
