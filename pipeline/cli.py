@@ -190,10 +190,9 @@ def predict(workspace, config, photos, output, version) -> None:
     Example: segpipe predict cat.jpg more-photos/ --output predictions
     """
     from components.inference.predict import expand
-
-    files = expand(list(photos))
     from components.inference.predict import predict as predict_files
 
+    files = expand(list(photos))
     model = _model(workspace, version)
     with _progress() as progress:
         task = progress.add_task("predicting", total=len(files))
@@ -218,11 +217,10 @@ def evaluate(workspace, config, images, masks, version, as_json) -> None:
 
     Example: segpipe evaluate --images photos --masks masks --json
     """
+    from components.inference.evaluate import evaluate as evaluate_folder
     from pipeline.tables import scores_table
 
     model = _model(workspace, version)
-    from components.inference.evaluate import evaluate as evaluate_folder
-
     with _progress() as progress:
         task = progress.add_task("evaluating")
         found = evaluate_folder(

@@ -17,7 +17,9 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.anomaly_gate.anomalies import FILE, describe_anomalies
 from components.errors import SegpipeError
+from components.evaluator import SUMMARY
 from components.model_canary.refusal import refusal_file
+from components.pusher import NEW_VERSION
 
 _STATES = metadata_store_pb2.Execution.State
 
@@ -158,15 +160,15 @@ def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Exe
 def _judge(run: RunRecord, pipeline_root: str) -> None:
     """Fills in verdict, reasons, summary and version from the nodes' outputs."""
     evaluation = run.output("SegmentationEvaluator", "evaluation")
-    if evaluation is not None and "summary" in evaluation.custom_properties:
-        run.summary = json.loads(evaluation.custom_properties["summary"].string_value)
+    if evaluation is not None and SUMMARY in evaluation.custom_properties:
+        run.summary = json.loads(evaluation.custom_properties[SUMMARY].string_value)
     states = {node.state for node in run.nodes.values()}
     gate = run.nodes.get("AnomalyGate")
     if gate is not None and gate.state == "failed":
         run.reasons = _anomalies(run.output("ExampleValidator", "anomalies"))
     canary = run.nodes.get("ModelCanary")
     if canary is not None and canary.state == "failed":
-        run.reasons = _canary_problems(os.path.join(pipeline_root, canary.name), canary.execution_id)
+        run.reasons = _canary_reasons(os.path.join(pipeline_root, canary.name), canary.execution_id)
     if run.reasons:
         run.verdict = "refused"
     elif "failed" in states or "canceled" in states:
@@ -176,7 +178,7 @@ def _judge(run: RunRecord, pipeline_root: str) -> None:
         return
     if pushed.custom_properties["pushed"].int_value:
         run.version = int(pushed.custom_properties["pushed_version"].string_value)
-        new = run.nodes["AtomicPusher"].state == "complete" and pushed.custom_properties["new_version"].int_value
+        new = run.nodes["AtomicPusher"].state == "complete" and pushed.custom_properties[NEW_VERSION].int_value
         run.verdict = "pushed" if new else "unchanged"
     else:
         run.verdict, run.reasons = "refused", (run.summary or {}).get("refusals", [])
@@ -191,9 +193,9 @@ def _anomalies(artifact: metadata_store_pb2.Artifact | None) -> list[str]:
     return named
 
 
-def _canary_problems(node_folder: str, execution_id: int) -> list[str]:
+def _canary_reasons(node_folder: str, execution_id: int) -> list[str]:
     path = refusal_file(node_folder, execution_id)
     if not os.path.isfile(path):
         return []
     with open(path, encoding="utf-8") as file:
-        return [f"the exported model may not serve: {problem}" for problem in json.load(file)]
+        return json.load(file)

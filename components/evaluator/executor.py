@@ -11,9 +11,8 @@ import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import executor as tfx_executor
 from tfx.types import artifact_utils
 
+from components.evaluator import SUMMARY
 from components.evaluator.eval_config import BASELINE
-
-SUMMARY = "summary"
 
 
 class Executor(tfx_executor.Executor):

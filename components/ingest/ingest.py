@@ -66,7 +66,8 @@ def ingest(
       RefusedError: if too many photos are quarantined or a split is empty; no span is written.
     """
     sources = find_sources(photos, masks, split_lists, settings.eval_share)
-    known = _same_input(data, sources, settings_record(settings, spec), number)
+    record = settings_record(settings, spec)
+    known = _same_input(data, sources, record, list_spans(data) if number is None else [number])
     if known is not None:
         return Outcome(read_manifest(data, known), span_folder(data, known), written=False)
     if number is None:
@@ -80,7 +81,7 @@ def ingest(
     try:
         results = write_shards(plan_shards(sources.pairs, folder), spec, settings, beam_args or [])
         quarantined = sources.quarantined + [q for result in results for q in result.quarantined]
-        manifest = _manifest(number, sources, results, quarantined, settings_record(settings, spec))
+        manifest = _manifest(number, sources, results, quarantined, record)
         write_record(os.path.join(folder, MANIFEST), manifest)
         _write_quarantine(os.path.join(folder, QUARANTINE), quarantined)
         _refuse_bad_span(manifest, settings, os.path.join(folder, QUARANTINE), data)
@@ -91,11 +92,11 @@ def ingest(
     return Outcome(manifest, span_folder(data, number), written=True)
 
 
-def _same_input(data: str, sources: Sources, settings: dict, number: int | None) -> int | None:
-    """The number of the span that was made from just these files under the same settings, if there is one."""
+def _same_input(data: str, sources: Sources, settings: dict, candidates: list[int]) -> int | None:
+    """The newest of the candidate spans that was made from just these files under the same settings."""
     here = {os.path.basename(p.photo): p for p in sources.pairs}
     unpaired = {os.path.basename(q.file): q.reason for q in sources.quarantined if q.kind == "photo"}
-    for candidate in reversed(list_spans(data)) if number is None else [n for n in list_spans(data) if n == number]:
+    for candidate in sorted(set(candidates) & set(list_spans(data)), reverse=True):
         manifest = read_manifest(data, candidate)
         paired = {source.photo: source for source in manifest.sources if source.mask is not None}
         if (

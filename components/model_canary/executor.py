@@ -39,8 +39,9 @@ class Executor(base_executor.BaseExecutor):
         result = _probe(model, [record[IMAGE] for record in records])
         if result["problems"]:
             path = refusal_file(os.path.dirname(os.path.dirname(blessing.uri)), os.path.basename(blessing.uri))
-            io_utils.write_string_file(path, json.dumps(result["problems"]))
-            raise RefusedError(f"the exported model may not serve: {'; '.join(result['problems'])}")
+            reasons = [f"the exported model may not serve: {problem}" for problem in result["problems"]]
+            io_utils.write_string_file(path, json.dumps(reasons))
+            raise RefusedError("; ".join(reasons))
         logging.info("canary: %s", result)
         io_utils.write_string_file(os.path.join(blessing.uri, RESULT), json.dumps(result))
         blessing.set_int_custom_property("blessed", 1)

@@ -6,10 +6,8 @@ from absl import logging
 from tfx.components.pusher import executor as tfx_executor
 from tfx.types import artifact_utils
 
+from components.pusher import NEW_VERSION
 from components.pusher.versions import live_version, origin, publish
-
-NEW_VERSION = "new_version"
-"""Custom property of `pushed_model`: 1 if this execution published, 0 if the model was live already."""
 
 
 class Executor(tfx_executor.Executor):
