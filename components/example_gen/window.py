@@ -67,18 +67,40 @@ def read_window(path: str) -> Window:
     return window
 
 
+def refuse_golden_leaks(data: str, golden: int, numbers: list[int]) -> None:
+    """No photo of the golden span, of either split, may train in the spans of a window, whatever name it has there.
+
+    Args:
+      data: the folder of spans.
+      golden: the golden span.
+      numbers: spans of the window.
+
+    Raises:
+      UsageError: if one does.
+    """
+    evaluated = _photos(data, golden, "train") | _photos(data, golden, "eval")
+    for number in numbers:
+        trained = _photos(data, number, "train")
+        for sha256 in sorted(trained.keys() & evaluated.keys()):
+            raise UsageError(
+                f"photo {evaluated[sha256]} of span {golden} is training photo {trained[sha256]} of span {number}, so "
+                f"the score would flatter; choose a golden span of other photos"
+            )
+
+
 def _refuse_leaks(data: str, numbers: list[int]) -> None:
     """No photo of the newest span's evaluation split may train in an older span, whatever name it has there."""
-
-    def photos(number: int, split: str) -> dict[str | None, str]:
-        sources = read_manifest(data, number).sources
-        return {s.photo_sha256: s.photo for s in sources if s.split == split and s.verdict == "ingested"}
-
-    evaluated = photos(numbers[-1], "eval")
+    evaluated = _photos(data, numbers[-1], "eval")
     for number in numbers[:-1]:
-        trained = photos(number, "train")
+        trained = _photos(data, number, "train")
         for sha256 in sorted(trained.keys() & evaluated.keys()):
             raise UsageError(
                 f"span {number}: training photo {trained[sha256]} is evaluation photo {evaluated[sha256]} of span "
                 f"{numbers[-1]}, so the score would flatter; leave span {number} out of the window"
             )
+
+
+def _photos(data: str, number: int, split: str) -> dict[str | None, str]:
+    """SHA-256 -> file name of the ingested photos of a span's split."""
+    sources = read_manifest(data, number).sources
+    return {s.photo_sha256: s.photo for s in sources if s.split == split and s.verdict == "ingested"}

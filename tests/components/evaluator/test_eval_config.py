@@ -6,7 +6,7 @@ from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.metrics import metric_specs
 
 from components.evaluator.eval_config import BASELINE, CANDIDATE, build_eval_config
-from components.evaluator.settings import GateSettings
+from components.evaluator.settings import GateSettings, MetricSettings
 from trainer.features import ClassSpec, FeatureSpec
 from trainer.metrics import SegmentationMetrics
 
@@ -15,8 +15,11 @@ GOOD = {"mean_iou": 0.6, "photos": 20.0, "iou/pet": 0.5, "iou/background": 0.7, 
 OVERALL, PUGS = (), (("breed", "pug"),)
 
 
-def config(gate: GateSettings = GATE, slice_keys=("breed", "species"), fingerprint: str = "f00d") -> tfma.EvalConfig:
-    return build_eval_config(FeatureSpec(), gate, list(slice_keys), fingerprint)
+def config(
+    gate: GateSettings = GATE, slice_keys=("breed", "species"), fingerprint: str = "f00d", tolerance: int = 5
+) -> tfma.EvalConfig:
+    settings = MetricSettings(boundary_tolerance=tolerance)
+    return build_eval_config(FeatureSpec(), settings, gate, list(slice_keys), fingerprint)
 
 
 def failures(metrics: dict[str, float], slice_key: tuple = OVERALL, drop: float | None = None) -> list[str]:
@@ -105,14 +108,16 @@ def test_candidate_and_baseline_are_asked_through_the_same_signature():
         config(fingerprint="beef"),
         config(gate=GateSettings()),
         config(slice_keys=["breed"]),
+        config(tolerance=4),
         build_eval_config(
             FeatureSpec(classes=(ClassSpec(name="pet", values=(1, 3)), ClassSpec(name="background", values=(2,)))),
+            MetricSettings(),
             GATE,
             ["breed", "species"],
             "f00d",
         ),
     ],
-    ids=["metric code", "thresholds", "slices", "classes"],
+    ids=["metric code", "thresholds", "slices", "tolerance", "classes"],
 )
 def test_a_change_of_anything_that_decides_makes_tfx_evaluate_again(other):
     # TFX keys the Evaluator's cache by the text of this config.

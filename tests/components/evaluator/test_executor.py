@@ -11,7 +11,7 @@ from tfx.types import standard_artifacts
 
 from components.evaluator.eval_config import build_eval_config
 from components.evaluator.executor import SUMMARY, Executor
-from components.evaluator.settings import GateSettings
+from components.evaluator.settings import GateSettings, MetricSettings
 from components.example_gen.executor import Executor as ExampleGenExecutor
 from components.example_gen.window import write_window
 from components.inference.evaluate import evaluate
@@ -56,7 +56,7 @@ def judge(bench, folder: Path, model: str, gate: GateSettings, baseline: str | N
     inputs = {"examples": [bench.examples], "model": [bench.models[model]]}
     if baseline is not None:
         inputs["baseline_model"] = [bench.models[baseline]]
-    config = build_eval_config(SPEC, gate, ["breed"], "f00d")
+    config = build_eval_config(SPEC, MetricSettings(), gate, ["breed"], "f00d")
     properties = {
         "eval_config": json_format.MessageToJson(config),
         "example_splits": json.dumps(["eval"]),

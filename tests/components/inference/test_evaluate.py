@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from drawing import encoded, save
 
 from components.errors import UsageError
+from components.evaluator.settings import MetricSettings
 from components.inference.evaluate import evaluate
 from components.ingest.settings import DataSettings
 from pipeline.cli import main
@@ -88,7 +89,14 @@ def write(folder: Path, factors: list[int], classes: int = 3, ignore: bool = Tru
 
 
 def run(model, folder: Path, done=lambda count, total: None) -> dict:
-    return evaluate(model, str(folder / "photos"), str(folder / "masks"), DataSettings(), done)
+    return evaluate(
+        model,
+        str(folder / "photos"),
+        str(folder / "masks"),
+        DataSettings(),
+        MetricSettings(boundary_tolerance=2, model_boundary_tolerance=2),
+        done,
+    )
 
 
 @pytest.mark.parametrize("factors", [[1], [2], [1, 2, 4, 1]], ids=["model's size", "twice its size", "all sizes"])
