@@ -7,6 +7,7 @@ class; the DAVIS benchmark (Perazzi et al. 2016, CVPR) matches as is done here, 
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -72,24 +73,39 @@ def boundary_f1(labels: np.ndarray, predicted: np.ndarray, num_classes: int, tol
       float64[C] in 0..1; 0 if only one of truth and prediction has a boundary of the class, NaN if neither has.
     """
     guess = np.where(labels == IGNORE_LABEL, np.uint8(IGNORE_LABEL), predicted)
-    pictures = [(picture, boundary_pixels(picture)) for picture in (labels, guess)]
-    result = np.full(num_classes, np.nan)
-    for first in range(0, num_classes, _BITS):
-        true, found = (_bit_planes(picture, marked, first) for picture, marked in pictures)
-        right, met = found & dilate(true, tolerance), true & dilate(found, tolerance)
-        for bit in range(min(_BITS, num_classes - first)):
-            true_count, found_count, right_count, met_count = (
-                np.count_nonzero(planes & np.uint8(1 << bit)) for planes in (true, found, right, met)
-            )
-            if true_count + found_count:
-                # 2 P R / (P + R) without a division by zero where a count is.
-                matched = right_count * met_count
-                result[first + bit] = 2 * matched / max(right_count * true_count + met_count * found_count, 1)
-    return result
+    true, found = _boundary(labels), _boundary(guess)
+    right, met = _near(found, true, labels.shape, tolerance), _near(true, found, labels.shape, tolerance)
+    true_count, found_count, right_count, met_count = (
+        np.bincount(of_class, minlength=num_classes)
+        for of_class in (true.classes, found.classes, found.classes[right], true.classes[met])
+    )
+    # 2 P R / (P + R), multiplied out so that a count of zero divides nothing.
+    both = right_count * true_count + met_count * found_count
+    f1 = 2 * right_count * met_count / np.maximum(both, 1)
+    return np.where(true_count + found_count > 0, f1, np.nan)
 
 
-def _bit_planes(labels: np.ndarray, marked: np.ndarray, first: int) -> np.ndarray:
-    """uint8[h, w]: bit k of a marked pixel says that its label is `first` + k."""
-    bits = np.zeros(256, np.uint8)
-    bits[first : first + _BITS] = 1 << np.arange(_BITS)
-    return np.where(marked, np.take(bits, labels), np.uint8(0))
+class _Boundary(NamedTuple):
+    """Boundary pixels of a photo: int64[n] indices into its flattened pixels, and uint8[n] classes."""
+
+    indices: np.ndarray
+    classes: np.ndarray
+
+
+def _boundary(labels: np.ndarray) -> _Boundary:
+    indices = np.flatnonzero(boundary_pixels(labels))
+    return _Boundary(indices, labels.ravel()[indices])
+
+
+def _near(some: _Boundary, others: _Boundary, shape: tuple[int, int], tolerance: int) -> np.ndarray:
+    """bool[n]: which of some boundary pixels have another of their own class within the tolerance."""
+    near = np.zeros(len(some.indices), bool)
+    present = np.unique(others.classes)
+    for first in range(0, len(present), _BITS):
+        group = present[first : first + _BITS]
+        bit = np.zeros(256, np.uint8)
+        bit[group] = 1 << np.arange(len(group))
+        planes = np.zeros(shape, np.uint8)
+        planes.ravel()[others.indices] = bit[others.classes]
+        near |= (dilate(planes, tolerance).ravel()[some.indices] & bit[some.classes]) != 0
+    return near
