@@ -1,6 +1,6 @@
 """What the metrics cost a photo of 400x500 pixels and three classes, beside the forward pass of the default net.
 
-taskset -c 1 .venv/bin/python benchmarks/metric_cost.py
+TF_ENABLE_ONEDNN_OPTS=1 taskset -c 1 .venv/bin/python benchmarks/metric_cost.py
 """
 
 import io
@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable
 from glob import glob
 
-import pipeline  # noqa: F401  It turns oneDNN on, as every run does; so it comes before TensorFlow.
-
-import numpy as np  # isort: skip
-import tensorflow as tf  # isort: skip
-from PIL import Image  # isort: skip
-from rich.console import Console  # isort: skip
-from rich.table import Table  # isort: skip
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
 
 from components.evaluator.settings import MetricSettings
 from components.ingest.draw import draw_dataset
@@ -80,7 +78,7 @@ def main(rounds: int) -> None:
     smaller = [shrink_labels(tf.constant(labels), SPEC).numpy() for labels in truths]
     small_guesses = [p.argmax(axis=-1).astype(np.uint8) for p in probabilities]
     own, at_model_size = list(zip(truths, guesses, strict=True)), list(zip(smaller, small_guesses, strict=True))
-    net = tf.function(build_model(ModelSettings(), SPEC.height, SPEC.width, SPEC.num_classes), jit_compile=False)
+    net = tf.function(build_model(ModelSettings(), SPEC.height, SPEC.width, SPEC.num_classes))
     pixels = tf.constant(rng.normal(size=[1, SPEC.height, SPEC.width, 3]).astype(np.float32))
     tallies = np.stack([photo_tallies(m, p, SPEC, TOLERANCES)[0] for m, p in zip(masks, probabilities, strict=True)])
     thousand = np.tile(tallies, [32, 1, 1])[:1000]

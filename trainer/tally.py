@@ -27,6 +27,9 @@ def tally(labels: np.ndarray, predicted: np.ndarray, num_classes: int, tolerance
       num_classes: C.
       tolerance: of boundaries, in pixels.
 
+    Returns:
+      float64[C, C + 2].
+
     Raises:
       ValueError: if the shapes differ or a label is out of range.
     """

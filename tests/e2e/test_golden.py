@@ -79,7 +79,9 @@ def test_what_was_only_measured_there_never_becomes_the_baseline(bench, first, r
     again = bench.run(status=3)
     assert executed(again) <= {"LatestBlessedModel"}
     runs = {run.run_id: run for run in list_runs(str(bench.workspace / "metadata.db"))}
+    blessed = runs[first[1]["run_id"]].output("Trainer", "model").uri
     for record in (refused, again):
         run = runs[record["run_id"]]
-        assert run.output("LatestBlessedModel", "model").uri == runs[first[1]["run_id"]].output("Trainer", "model").uri
+        blessing = run.output("SegmentationEvaluator", "blessing")
+        assert blessing.custom_properties["baseline_model"].string_value == blessed
         assert list(run.nodes["GoldenEvaluator"].outputs) == ["evaluation"], "no blessing that could count"
