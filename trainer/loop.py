@@ -82,7 +82,7 @@ class Learner:
             self.model = build_model(model, spec.height, spec.width, spec.num_classes, spec.pixel_mean, spec.pixel_std)
         self.averaged = keras.models.clone_model(self.model, clone_function=_in_float32)
         self.averaged.set_weights(self.model.get_weights())
-        with replicated(self._strategy):
+        with self._strategy.scope():
             self._optimizer = self._build_optimizer()
         self.best = [tf.Variable(v.value) for v in self.averaged.variables] if training.early_stopping else []
         self._step = tf.function(self._train_step)
