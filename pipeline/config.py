@@ -50,6 +50,16 @@ class Config(BaseModel):
         return arguments
 
     @model_validator(mode="after")
+    def _class_weights_name_what_there_is(self) -> "Config":
+        if isinstance(self.training.class_weights, dict):
+            strange = sorted(self.training.class_weights.keys() - set(self.features.class_names))
+            if strange:
+                raise ValueError(
+                    f"training.class_weights: {strange[0]!r} is none of the classes {self.features.class_names}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _gate_names_what_there_is(self) -> "Config":
         for key in self.gate.min_slice_mean_iou:
             if key not in self.data.slice_keys:
@@ -95,6 +105,9 @@ def load_config(path: str | None) -> Config:
         if not os.path.isfile(schema_file):
             raise UsageError(f"{path}: schema_file: {schema_file} does not exist; name a schema or drop the key")
         config = config.model_copy(update={"schema_file": schema_file})
+    if config.model.weights_file is not None:
+        weights = os.path.join(os.path.dirname(os.path.abspath(path)), config.model.weights_file)
+        config = config.model_copy(update={"model": config.model.model_copy(update={"weights": weights})})
     return config
 
 

@@ -13,6 +13,7 @@ from components.pusher.component import AtomicPusher
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
 from pipeline.plan import Places
+from trainer.pretrained import weights_digest
 
 PREPROCESSING_FN = "trainer.preprocessing.preprocessing_fn"
 RUN_FN = "trainer.train.run_fn"
@@ -68,6 +69,7 @@ def create_pipeline(
         | {
             "model": config.model.model_dump_json(),
             "training": config.training.model_dump_json(),
+            "weights": weights_digest(config.model),
             "fingerprint": fingerprint(run_fn.rpartition(".")[0]),
         },
     )

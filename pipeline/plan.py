@@ -9,6 +9,7 @@ from components.ingest.spans import list_spans, read_manifest
 from pipeline.config import Config
 from pipeline.schema_file import schema_for
 from pipeline.workspace import Workspace
+from trainer.pretrained import check_weights
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,12 @@ def plan(config: Config, workspace: Workspace, span: int | None) -> Places:
     """Writes the window and the schema of a run on one span, and says where everything is.
 
     Raises:
-      UsageError: see `choose_span`, `write_window` and `schema_for`.
+      UsageError: see `choose_span`, `write_window` and `schema_for`; or if the backbone's weights cannot be had.
     """
+    try:
+        check_weights(config.model)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     return Places(
         window=write_window(workspace.data, [choose_span(config, workspace, span)]),
         schema=schema_for(config, workspace.schemas),

@@ -8,11 +8,13 @@ import tensorflow_transform as tft
 from absl import logging
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from trainer.batches import count_examples, evaluation_batches, training_batches
+from trainer.batches import count_examples, count_pixels, evaluation_batches, held_out_records, training_batches
 from trainer.features import FeatureSpec
 from trainer.loop import Learner
+from trainer.losses import class_weights
 from trainer.settings import ModelSettings, TrainingSettings
 from trainer.signatures import export
+from trainer.stopping import stopping_record
 
 CURVE = "learning_curve.json"
 
@@ -24,24 +26,27 @@ def run_fn(fn_args: FnArgs) -> None:
       fn_args: TFX's arguments. `custom_config` holds the JSON of `feature_spec`, `model` and `training`.
 
     Raises:
-      ValueError: if the training split holds fewer examples than one batch.
+      ValueError: if fewer photos train than fill a batch, early stopping has none to measure, or the backbone's weights
+        do not load.
     """
     spec = FeatureSpec.model_validate_json(fn_args.custom_config["feature_spec"])
     model_settings = ModelSettings.model_validate_json(fn_args.custom_config["model"])
     training = TrainingSettings.model_validate_json(fn_args.custom_config["training"])
-    count = count_examples(fn_args.train_files)
-    if count < training.batch_size:
-        raise ValueError(
-            f"the training split holds {count} photos, fewer than training.batch_size {training.batch_size}; "
-            f"lower the batch size or ingest more photos"
-        )
-    learner = Learner(spec, model_settings, training)
+    stopping = training.early_stopping
+    aside = held_out_records(fn_args.train_files, stopping.share) if stopping else []
+    count = count_examples(fn_args.train_files) - len(aside)
+    _check_counts(count, len(aside), training)
+    weights = class_weights(training, spec.class_names, lambda: count_pixels(fn_args.train_files, spec))
+    learner = Learner(spec, model_settings, training, list(weights.values()) if weights else None)
 
     def batches():
         return iter(training_batches(fn_args.train_files, count, spec, training))
 
     steps = training.steps or learner.steps_for(training.minutes, batches())
-    held_out = evaluation_batches(fn_args.eval_files, spec, training.batch_size)
+    if stopping:
+        held_out = evaluation_batches(fn_args.train_files, spec, training.batch_size, stopping.share)
+    else:
+        held_out = evaluation_batches(fn_args.eval_files, spec, training.batch_size)
     writer = tf.summary.create_file_writer(fn_args.model_run_dir)
 
     def report(step: int, point: dict) -> None:
@@ -55,12 +60,29 @@ def run_fn(fn_args: FnArgs) -> None:
     facts = {
         "model": model_settings.model_dump(),
         "parameters": learner.model.count_params(),
-        "steps": steps,
+        "steps": curve[-1]["step"],
         "photos": count,
         "seed": training.seed,
+        "mixed_precision": learner.float16,
+        "class_weights": weights,
     }
+    record = {"early_stopping": stopping_record(curve, steps, stopping, aside)} if stopping else {}
     tf.io.gfile.makedirs(fn_args.model_run_dir)
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, CURVE), "w") as file:
-        json.dump({**facts, "curve": curve}, file, indent=2)
+        json.dump({**facts, **record, "curve": curve}, file, indent=2)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     export(learner.averaged, transform_output, spec, fn_args.serving_model_dir, facts, model_settings.flip_average)
+
+
+def _check_counts(training_photos: int, held_out: int, settings: TrainingSettings) -> None:
+    if settings.early_stopping and not held_out:
+        raise ValueError(
+            f"training.early_stopping.share {settings.early_stopping.share} holds out none of {training_photos} "
+            f"training photos; raise the share or ingest more photos"
+        )
+    if training_photos < settings.batch_size:
+        beside = f" beside {held_out} held out for early stopping" if held_out else ""
+        raise ValueError(
+            f"the training split holds {training_photos} photos{beside}, fewer than training.batch_size "
+            f"{settings.batch_size}; lower the batch size or ingest more photos"
+        )

@@ -15,7 +15,7 @@ from pipeline.plan import choose_span, plan
 from pipeline.schema_file import read_schema
 from pipeline.workspace import Workspace
 from trainer.features import ClassSpec, FeatureSpec
-from trainer.settings import TrainingSettings
+from trainer.settings import ModelSettings, TrainingSettings
 
 
 def write_span(workspace: Workspace, number: int, config: Config, photos: int = 100) -> None:
@@ -134,6 +134,13 @@ def test_a_plan_names_a_window_a_schema_and_where_to_write(workspace):
     assert read_schema(places.schema).feature
     assert places.schema.startswith(workspace.schemas)
     assert (places.pipeline_root, places.serving) == (workspace.pipeline_root, workspace.serving)
+
+
+def test_weights_that_are_not_there_stop_a_run_before_anything_is_written(workspace):
+    config = Config(model=ModelSettings(name="encoder", weights="/nowhere/own.h5"))
+    with pytest.raises(UsageError, match="^model.weights: /nowhere/own.h5: No such file or directory; name a file"):
+        plan(config, workspace, None)
+    assert not Path(workspace.schemas).exists()
 
 
 def test_planning_the_same_run_twice_changes_nothing(workspace):
