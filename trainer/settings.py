@@ -60,6 +60,9 @@ class TrainingSettings(_Section):
       ema_decay: decay of the averaged weights that are exported.
       evaluations: how often the learning curve measures the evaluation split.
       seed: of initial weights, order and augmentation.
+      warm_start: whether to start from the latest blessed model; from scratch where there is none or it does not fit.
+      warm_start_rate: peak of the schedule after a warm start, relative to `learning_rate`.
+      checkpoint_seconds: time between two checkpoints, from which a killed training goes on.
     """
 
     minutes: float | None = Field(default=None, gt=0, le=10_000)
@@ -72,6 +75,9 @@ class TrainingSettings(_Section):
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
     evaluations: int = Field(default=8, ge=1)
     seed: int = Field(default=17, ge=0)
+    warm_start: bool = False
+    warm_start_rate: float = Field(default=0.3, gt=0, le=1)
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
     augment: AugmentSettings = AugmentSettings()
 
     @model_validator(mode="before")

@@ -21,6 +21,7 @@ def fn_args(transformed, folder, **training) -> FnArgs:
         serving_model_dir=str(folder / "serving"),
         model_run_dir=str(folder / "run"),
         custom_config={
+            "checkpoints": str(folder / "checkpoints"),
             "feature_spec": SPEC.model_dump_json(),
             "model": ModelSettings(filters=4).model_dump_json(),
             "training": TrainingSettings(**training).model_dump_json(),
@@ -45,6 +46,7 @@ def test_the_curve_tells_what_was_trained(folder):
         "steps": 1,
         "photos": 7,
         "seed": 17,
+        "base_model": None,
     }
     assert point["step"] == 1 and point["loss"] > 0 and 0 <= point["mean_iou"] <= 1
 
