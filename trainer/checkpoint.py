@@ -90,7 +90,7 @@ class Checkpoint:
         if not tf.io.gfile.exists(self._path):
             return None
         try:
-            progress, values = self._read(len(variables))
+            progress, values = self._read()
             for variable, value in zip(variables, values, strict=True):
                 if (tuple(variable.shape), variable.dtype) != (value.shape, value.dtype.name):
                     raise ValueError(f"{variable.path} is {value.dtype}{value.shape} in it")
@@ -102,10 +102,10 @@ class Checkpoint:
             variable.assign(value)
         return progress
 
-    def _read(self, count: int) -> tuple[Progress, list[np.ndarray]]:
+    def _read(self) -> tuple[Progress, list[np.ndarray]]:
         with tf.io.gfile.GFile(self._path, "rb") as file:
             stored = np.load(io.BytesIO(file.read()), allow_pickle=False)
-        values = [stored[f"variable_{i}"] for i in range(count)]
+        values = [stored[f"variable_{i}"] for i in range(sum(name.startswith("variable_") for name in stored.files))]
         return Progress(**json.loads(str(stored["facts"])), losses=list(stored["losses"])), values
 
     def remove(self) -> None:
