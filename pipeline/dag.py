@@ -5,6 +5,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
 from components.anomaly_gate.component import AnomalyGate
+from components.base_model.strategy import TRAINING_ID, BaseModelStrategy
 from components.evaluator.component import SegmentationEvaluator
 from components.evaluator.eval_config import build_eval_config
 from components.example_gen.component import SpanExampleGen
@@ -13,10 +14,20 @@ from components.pusher.component import AtomicPusher
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
 from pipeline.plan import Places
+from trainer.checkpoint import content_key
 from trainer.pretrained import weights_digest
 
 PREPROCESSING_FN = "trainer.preprocessing.preprocessing_fn"
 RUN_FN = "trainer.train.run_fn"
+
+
+def _blessed_models() -> dict[str, tfx.dsl.Channel]:
+    """All models of the pipeline and their blessings, for a resolver."""
+    artifacts = tfx.types.standard_artifacts
+    return {
+        "model": tfx.dsl.Channel(type=artifacts.Model),
+        "model_blessing": tfx.dsl.Channel(type=artifacts.ModelBlessing),
+    }
 
 
 def create_pipeline(
@@ -59,27 +70,33 @@ def create_pipeline(
     # TFX has no edge for "only if the gate let it pass".
     transform.add_upstream_node(gate)
 
+    training = features | {
+        "model": config.model.model_dump_json(),
+        "training": config.training.model_dump_json(),
+        "weights": weights_digest(config.model),
+        "checkpoints": places.checkpoints,
+        "fingerprint": fingerprint(run_fn.rpartition(".")[0]),
+    }
+    base_model = None
+    if config.training.warm_start:
+        training[TRAINING_ID] = content_key(places.window, places.schema, transform.exec_properties, training)
+        base_model = tfx.dsl.Resolver(
+            strategy_class=BaseModelStrategy, config={"training_id": training[TRAINING_ID]}, **_blessed_models()
+        ).with_id("BaseModel")
     trainer = tfx.components.Trainer(
         run_fn=run_fn,
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
+        base_model=base_model and base_model.outputs["model"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
-        custom_config=features
-        | {
-            "model": config.model.model_dump_json(),
-            "training": config.training.model_dump_json(),
-            "weights": weights_digest(config.model),
-            "fingerprint": fingerprint(run_fn.rpartition(".")[0]),
-        },
+        custom_config=training,
     )
     model = trainer.outputs["model"]
     canary = ModelCanary(model, examples, fingerprint("components.model_canary.executor"))
 
     blessed = tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy, **_blessed_models()
     ).with_id("LatestBlessedModel")
 
     evaluator = SegmentationEvaluator(
@@ -110,6 +127,7 @@ def create_pipeline(
             validator,
             gate,
             transform,
+            *([base_model] if base_model else []),
             trainer,
             canary,
             blessed,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from components.errors import UsageError
-from components.example_gen.window import write_window
+from components.example_gen.window import refuse_leaks, write_window
 from components.ingest.settings import settings_record
 from components.ingest.spans import list_spans, read_manifest
 from pipeline.config import Config
@@ -21,12 +21,14 @@ class Places:
       schema: path of the schema, named by its content.
       pipeline_root: folder of artifacts.
       serving: folder of pushed models.
+      checkpoints: folder of checkpoints of trainings that are not finished.
     """
 
     window: str
     schema: str
     pipeline_root: str
     serving: str
+    checkpoints: str
 
 
 def choose_span(config: Config, workspace: Workspace, span: int | None) -> int:
@@ -59,15 +61,22 @@ def plan(config: Config, workspace: Workspace, span: int | None) -> Places:
     """Writes the window and the schema of a run on one span, and says where everything is.
 
     Raises:
-      UsageError: see `choose_span`, `write_window` and `schema_for`; or if the backbone's weights cannot be had.
+      UsageError: see `choose_span`, `write_window` and `schema_for`; if a warm start would flatter the score; or if the
+        backbone's weights cannot be had.
     """
     try:
         check_weights(config.model)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    chosen = choose_span(config, workspace, span)
+    if config.training.warm_start:
+        others = [number for number in list_spans(workspace.data) if number != chosen]
+        # The blessed model may stem from any of them.
+        refuse_leaks(workspace.data, chosen, others, "turn training.warm_start off or ingest with another split")
     return Places(
-        window=write_window(workspace.data, [choose_span(config, workspace, span)]),
+        window=write_window(workspace.data, [chosen]),
         schema=schema_for(config, workspace.schemas),
         pipeline_root=workspace.pipeline_root,
         serving=workspace.serving,
+        checkpoints=workspace.checkpoints,
     )

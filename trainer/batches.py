@@ -59,7 +59,9 @@ def _unpack(serialised: tf.Tensor, spec: FeatureSpec) -> tuple[tf.Tensor, tf.Ten
     return unpack_pixels(parsed[PIXELS], spec), unpack_labels(parsed[LABELS], spec)
 
 
-def training_batches(patterns: list[str], count: int, spec: FeatureSpec, settings: TrainingSettings) -> tf.data.Dataset:
+def training_batches(
+    patterns: list[str], count: int, spec: FeatureSpec, settings: TrainingSettings, start: int = 0
+) -> tf.data.Dataset:
     """Endless batches (float32[N, H, W, 3], uint8[N, H, W]), shuffled and augmented.
 
     Step k is the same batch in every run with one seed: the order and each augmentation follow from seed and k alone.
@@ -69,6 +71,7 @@ def training_batches(patterns: list[str], count: int, spec: FeatureSpec, setting
       count: number of examples behind them that train.
       spec: shapes.
       settings: batch size, seed, augmentation; with early stopping, the share that does not train.
+      start: the step to begin with; at most one epoch is read to find its place.
     """
     example_bytes = spec.height * spec.width * 7
     dataset = _examples(patterns)
@@ -77,8 +80,14 @@ def training_batches(patterns: list[str], count: int, spec: FeatureSpec, setting
     if count * example_bytes <= _CACHE_BYTES:
         dataset = dataset.cache()
     window = max(1, min(count, _SHUFFLE_BYTES // example_bytes))
-    dataset = dataset.shuffle(window, seed=settings.seed, reshuffle_each_iteration=True).repeat()
-    dataset = dataset.batch(settings.batch_size, drop_remainder=True).enumerate()
+    first_epoch, inside = divmod(start * settings.batch_size, count)
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        # Seed and epoch side by side: their sum would give epoch 1 of one seed the order of epoch 0 of the next.
+        return dataset.shuffle(window, seed=(settings.seed << 32) + number, reshuffle_each_iteration=False)
+
+    order = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch).skip(inside)
+    batches = order.batch(settings.batch_size, drop_remainder=True).enumerate(start)
 
     def prepare(step: tf.Tensor, serialised: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, labels = _unpack(serialised, spec)
@@ -87,7 +96,7 @@ def training_batches(patterns: list[str], count: int, spec: FeatureSpec, setting
         seed = tf.stack([tf.constant(settings.seed, tf.int32), tf.cast(step, tf.int32)])
         return augment(pixels, labels, seed, settings.augment)
 
-    return dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
 def evaluation_batches(

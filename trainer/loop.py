@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from trainer.checkpoint import Checkpoint, Progress
 from trainer.confusion import confusion_matrix, scores
 from trainer.devices import layer_policy, replicated, split_batch, strategy_here, total_over_replicas, uses_float16
 from trainer.features import FeatureSpec
@@ -84,7 +85,8 @@ class Learner:
         self.averaged.set_weights(self.model.get_weights())
         with self._strategy.scope():
             self._optimizer = self._build_optimizer()
-        self.best = [tf.Variable(v.value) for v in self.averaged.variables] if training.early_stopping else []
+        averaged = self.averaged.variables if training.early_stopping else []
+        self.best = [keras.Variable(v.numpy(), dtype=v.dtype, trainable=False) for v in averaged]
         self._step = tf.function(self._train_step)
         self._infer = tf.function(lambda pixels: tf.argmax(self.averaged(pixels, training=False), axis=-1))
 
@@ -95,6 +97,21 @@ class Learner:
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(self.model.trainable_variables)
         return optimizer
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Everything that a step changes, dropout's seeds included."""
+        return [*self.model.variables, *self.averaged.variables, *self._optimizer.variables, *self.best]
+
+    def start_from(self, weights: list[np.ndarray]) -> None:
+        """Gives both nets the weights of a trained one, in the order of `model.variables`, and a lower peak rate."""
+        for net in (self.model, self.averaged):
+            for variable, value in zip(net.variables, weights, strict=True):
+                # The others are the seeds of dropout.
+                if variable.dtype == "float32":
+                    variable.assign(value)
+        rate = self._training.learning_rate * self._training.warm_start_rate
+        self._training = self._training.model_copy(update={"learning_rate": rate})
 
     def _train_step(self, pixels: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor) -> tf.Tensor:
         if self._replicas == 1:
@@ -141,15 +158,14 @@ class Learner:
 
     def steps_for(self, minutes: float, batches: Iterator) -> int:
         """How many steps fit into the minutes, by the median of a few; every variable is put back afterwards."""
-        variables = [*self.model.variables, *self.averaged.variables, *self._optimizer.variables]
-        before = [v.numpy() for v in variables]
+        before = [v.numpy() for v in self.variables]
         self._run_step(0, _TIMED_STEPS, next(batches))
         times = []
         for step in range(_TIMED_STEPS):
             start = time.monotonic()
             self._run_step(step, _TIMED_STEPS, next(batches)).numpy()
             times.append(time.monotonic() - start)
-        for variable, value in zip(variables, before, strict=True):
+        for variable, value in zip(self.variables, before, strict=True):
             variable.assign(value)
         steps = max(1, int(minutes * 60 / float(np.median(times))))
         logging.info("%.3f s a step: %d steps in %.2f minutes", np.median(times), steps, minutes)
@@ -164,15 +180,23 @@ class Learner:
         return scores(matrix, self._spec.class_names, self._spec.background_label)
 
     def fit(
-        self, steps: int, batches: Iterator, held_out: tf.data.Dataset, report: Callable[[int, dict], None]
+        self,
+        steps: int,
+        batches: Iterator,
+        held_out: tf.data.Dataset,
+        report: Callable[[int, dict], None],
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> list[dict[str, float]]:
         """Trains for a number of steps, or until early stopping has seen enough.
 
         Args:
           steps: how many; the schedule reaches zero at the last.
-          batches: endless (float32[N, H, W, 3], uint8[N, H, W]).
+          batches: endless (float32[N, H, W, 3], uint8[N, H, W]), from the first step that is not done.
           held_out: what the learning curve measures; nothing is chosen by it but what early stopping exports.
-          report: called with each point of the curve.
+          report: called with each new point of the curve.
+          progress: what is done already, as `checkpoint` restored it; None starts at the beginning.
+          checkpoint: written whenever it is due; None writes none.
 
         Returns:
           The learning curve: `step`, `loss` (mean since the last point), `learning_rate`, `mean_iou`, `pixel_accuracy`.
@@ -182,11 +206,11 @@ class Learner:
         """
         evaluations = self._training.evaluations
         points = {max(1, round(steps * (i + 1) / evaluations)) for i in range(evaluations)}
-        curve, losses = [], []
-        for step in range(steps):
-            losses.append(self._run_step(step, steps, next(batches)))
+        progress = progress or Progress(steps)
+        for step in range(progress.step, steps):
+            progress.losses.append(self._run_step(step, steps, next(batches)))
             if step + 1 in points:
-                loss = float(np.mean([loss.numpy() for loss in losses]))
+                loss = float(np.mean([np.asarray(loss) for loss in progress.losses]))
                 if not np.isfinite(loss):
                     raise FloatingPointError(
                         f"the loss is {loss} after step {step + 1}; a lower training.learning_rate mends that"
@@ -194,17 +218,20 @@ class Learner:
                 measured = self.evaluate(held_out)
                 point = {"step": step + 1, "loss": loss, "learning_rate": learning_rate(step, steps, self._training)}
                 point |= {key: measured[key] for key in ("mean_iou", "pixel_accuracy")}
-                curve.append(point)
-                losses.clear()
+                progress.curve.append(point)
+                progress.losses.clear()
                 report(step + 1, point)
                 if self._training.early_stopping:
-                    self._keep_best(curve)
-                    if out_of_patience(curve, self._training.early_stopping):
+                    self._keep_best(progress.curve)
+                    if out_of_patience(progress.curve, self._training.early_stopping):
                         break
+            progress.step = step + 1
+            if checkpoint is not None and checkpoint.is_due():
+                checkpoint.save(self.variables, progress)
         if self._training.early_stopping:
             for mean, best in zip(self.averaged.variables, self.best, strict=True):
                 mean.assign(best)
-        return curve
+        return progress.curve
 
     def _keep_best(self, curve: list[dict]) -> None:
         if best_point(curve) == len(curve) - 1:

@@ -113,6 +113,9 @@ class TrainingSettings(_Section):
       mixed_precision: `on` computes in float16 with float32 weights and scaled loss, `off` in float32; `auto` is `on`
         where every GPU gains by it (compute capability 7, Volta, or more), `off` elsewhere. The export is float32.
       seed: of initial weights, order and augmentation.
+      warm_start: whether to start from the latest blessed model; from scratch where there is none or it does not fit.
+      warm_start_rate: peak of the schedule after a warm start, relative to `learning_rate`.
+      checkpoint_seconds: time between two checkpoints, from which a killed training goes on.
     """
 
     minutes: float | None = Field(default=None, gt=0, le=10_000)
@@ -130,6 +133,9 @@ class TrainingSettings(_Section):
     # YAML reads a bare on or off as a truth value.
     mixed_precision: bool | Literal["auto"] = "auto"
     seed: int = Field(default=17, ge=0)
+    warm_start: bool = False
+    warm_start_rate: float = Field(default=0.3, gt=0, le=1)
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
     augment: AugmentSettings = AugmentSettings()
 
     @model_validator(mode="before")

@@ -43,7 +43,8 @@ def write_window(data: str, numbers: list[int]) -> str:
     Raises:
       UsageError: if a span does not exist or an evaluation photo is in a training span.
     """
-    _refuse_leaks(data, sorted(numbers))
+    *older, newest = sorted(numbers)
+    refuse_leaks(data, newest, older, "leave that span out of the window")
     spans = []
     for number in sorted(numbers):
         folder = os.path.abspath(span_folder(data, number))
@@ -67,18 +68,28 @@ def read_window(path: str) -> Window:
     return window
 
 
-def _refuse_leaks(data: str, numbers: list[int]) -> None:
-    """No photo of the newest span's evaluation split may train in an older span, whatever name it has there."""
+def refuse_leaks(data: str, evaluated: int, trained: list[int], mend: str) -> None:
+    """Sees to it that no photo of one span's evaluation split trains in another span, whatever name it has there.
+
+    Args:
+      data: the folder of spans.
+      evaluated: the span that evaluates.
+      trained: others, whose training splits a model learns from.
+      mend: what the user can do about it, for the message.
+
+    Raises:
+      UsageError: if there is such a photo.
+    """
 
     def photos(number: int, split: str) -> dict[str | None, str]:
         sources = read_manifest(data, number).sources
         return {s.photo_sha256: s.photo for s in sources if s.split == split and s.verdict == "ingested"}
 
-    evaluated = photos(numbers[-1], "eval")
-    for number in numbers[:-1]:
-        trained = photos(number, "train")
-        for sha256 in sorted(trained.keys() & evaluated.keys()):
+    evaluating = photos(evaluated, "eval")
+    for number in trained:
+        training = photos(number, "train")
+        for sha256 in sorted(training.keys() & evaluating.keys()):
             raise UsageError(
-                f"span {number}: training photo {trained[sha256]} is evaluation photo {evaluated[sha256]} of span "
-                f"{numbers[-1]}, so the score would flatter; leave span {number} out of the window"
+                f"span {number}: training photo {training[sha256]} is evaluation photo {evaluating[sha256]} of span "
+                f"{evaluated}, so the score would flatter; {mend}"
             )

@@ -24,6 +24,7 @@ def fn_args(transformed, folder, model: dict | None = None, eval_files: str | No
         serving_model_dir=str(folder / "serving"),
         model_run_dir=str(folder / "run"),
         custom_config={
+            "checkpoints": str(folder / "checkpoints"),
             "feature_spec": SPEC.model_dump_json(),
             "model": ModelSettings(**model or {"filters": 4}).model_dump_json(),
             "training": TrainingSettings(**training).model_dump_json(),
@@ -50,6 +51,7 @@ def test_the_curve_tells_what_was_trained(folder):
         "seed": 17,
         "mixed_precision": False,
         "class_weights": None,
+        "base_model": None,
     }
     assert point["step"] == 1 and point["loss"] > 0 and 0 <= point["mean_iou"] <= 1
 
@@ -128,7 +130,7 @@ def test_a_pretrained_encoder_trains_and_its_weights_arrive_in_the_export(finetu
     shapes = exported.get_variable_to_shape_map()
     for layer in ("Conv1", "block_16_project"):
         (kernel,) = backbone.get_layer(layer).get_weights()
-        # No other variable has the shape of these; an average of one number with itself is that number but for rounding.
+        # No other variable has these shapes; an average of a number with itself is that number but for rounding.
         (found,) = [exported.get_tensor(name) for name, shape in shapes.items() if shape == list(kernel.shape)]
         np.testing.assert_allclose(found, kernel, rtol=1e-6)
 
