@@ -63,7 +63,7 @@ def main(root: str) -> None:
         curve = json.load(file)
     console.print(f"{curve['parameters']:,} parameters, {curve['steps']} steps, {curve['photos']} training photos")
     console.print(f"verdict {run.verdict}; {run.summary['metrics']['photos']:.0f} evaluated photos, at their own size:")
-    console.print(scores_table(run.summary["metrics"]))
+    console.print(scores_table(run.summary["metrics"], intervals=run.summary.get("intervals")))
     console.print(f"mean_iou at the model's size {run.summary['metrics']['model_size/mean_iou']:.3f}")
 
 

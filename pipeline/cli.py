@@ -147,7 +147,9 @@ def run(workspace, config, engine, span, quiet) -> None:
     execution = execute(config, workspace, engine, span, quiet)
     finished, console = execution.run, _console()
     if finished.summary:
-        console.print(scores_table(finished.summary["metrics"], finished.summary["baseline"]))
+        summary = finished.summary
+        table = scores_table(summary["metrics"], summary["baseline"], summary.get("intervals"), finished.golden)
+        console.print(table)
     picture = os.path.join(execution.report, "predictions.png")
     console.print(f"report {execution.report}\npicture {picture}\nlog {execution.log}", soft_wrap=True)
     if finished.verdict == "refused":
@@ -224,12 +226,17 @@ def evaluate(workspace, config, images, masks, version, as_json) -> None:
     with _progress() as progress:
         task = progress.add_task("evaluating")
         found = evaluate_folder(
-            model, images, masks, config.data, lambda count, total: progress.update(task, completed=count, total=total)
+            model,
+            images,
+            masks,
+            config.data,
+            config.metrics,
+            lambda count, total: progress.update(task, completed=count, total=total),
         )
     if as_json or not sys.stdout.isatty():
         click.echo(json.dumps(found, indent=2))
     else:
-        _console().print(scores_table(found["metrics"]))
+        _console().print(scores_table(found["metrics"], intervals=found["intervals"]))
         click.echo(f"{found['photos']} photos, {len(found['skipped'])} skipped")
 
 

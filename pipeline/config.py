@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.errors import UsageError
-from components.evaluator.settings import GateSettings
+from components.evaluator.settings import GateSettings, MetricSettings
 from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
@@ -26,6 +26,7 @@ class Config(BaseModel):
       schema_file: the schema the data must fit, relative to the config file; None takes the curated one, fitted to
         `features` and `data.slice_keys`.
       model, training: the net and its recipe.
+      metrics: how a model is measured.
       gate: what a model must reach.
       beam_args: arguments of every Beam pipeline.
     """
@@ -38,6 +39,7 @@ class Config(BaseModel):
     schema_file: str | None = None
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+    metrics: MetricSettings = MetricSettings()
     gate: GateSettings = GateSettings()
     beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 
@@ -61,10 +63,10 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _gate_names_what_there_is(self) -> "Config":
-        for key in self.gate.min_slice_mean_iou:
-            if key not in self.data.slice_keys:
-                have = list(self.data.slice_keys)
-                raise ValueError(f"gate.min_slice_mean_iou: {key!r} is none of data.slice_keys {have}")
+        for name in ("min_slice_mean_iou", "max_slice_drop"):
+            for key in getattr(self.gate, name):
+                if key not in self.data.slice_keys:
+                    raise ValueError(f"gate.{name}: {key!r} is none of data.slice_keys {list(self.data.slice_keys)}")
         if isinstance(self.gate.min_class_iou, dict):
             strange = sorted(self.gate.min_class_iou.keys() - set(self.features.class_names))
             if strange:

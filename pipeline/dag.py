@@ -6,8 +6,8 @@ from tfx import v1 as tfx
 
 from components.anomaly_gate.component import AnomalyGate
 from components.base_model.strategy import TRAINING_ID, BaseModelStrategy
-from components.evaluator.component import SegmentationEvaluator
-from components.evaluator.eval_config import build_eval_config
+from components.evaluator.component import GoldenEvaluator, SegmentationEvaluator
+from components.evaluator.eval_config import build_eval_config, build_golden_config
 from components.example_gen.component import SpanExampleGen
 from components.model_canary.component import ModelCanary
 from components.pusher.component import AtomicPusher
@@ -45,7 +45,7 @@ def create_pipeline(
       run_fn: dotted name of the training function.
     """
     spec = config.features
-    features = {"feature_spec": spec.model_dump_json()}
+    features, slice_keys = {"feature_spec": spec.model_dump_json()}, list(config.data.slice_keys)
 
     example_gen = SpanExampleGen(places.window, fingerprint("components.example_gen.executor"))
     examples = example_gen.outputs["examples"]
@@ -105,7 +105,7 @@ def create_pipeline(
         model=model,
         baseline_model=blessed.outputs["model"],
         eval_config=build_eval_config(
-            spec, config.gate, list(config.data.slice_keys), fingerprint("components.evaluator.executor")
+            spec, config.metrics, config.gate, slice_keys, fingerprint("components.evaluator.executor")
         ),
     )
     # A blessing makes a baseline, so a model that does not load must not get as far as that.
@@ -117,23 +117,37 @@ def create_pipeline(
         serving_folder=places.serving,
         fingerprint=fingerprint("components.pusher.executor"),
     )
+    components = [
+        example_gen,
+        schema_gen,
+        statistics_gen,
+        validator,
+        gate,
+        transform,
+        *([base_model] if base_model else []),
+        trainer,
+        canary,
+        blessed,
+        evaluator,
+        pusher,
+    ]
+    if places.golden is not None:
+        golden = SpanExampleGen(places.golden, fingerprint("components.example_gen.executor")).with_id("GoldenExamples")
+        golden_evaluator = GoldenEvaluator(
+            examples=golden.outputs["examples"],
+            schema=schema,
+            model=model,
+            eval_config=build_golden_config(
+                spec, config.metrics, slice_keys, fingerprint("components.evaluator.executor")
+            ),
+        )
+        # It decides nothing, so it holds nothing up.
+        golden_evaluator.add_upstream_node(pusher)
+        components += [golden, golden_evaluator]
     return tfx.dsl.Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=places.pipeline_root,
-        components=[
-            example_gen,
-            schema_gen,
-            statistics_gen,
-            validator,
-            gate,
-            transform,
-            *([base_model] if base_model else []),
-            trainer,
-            canary,
-            blessed,
-            evaluator,
-            pusher,
-        ],
+        components=components,
         enable_cache=True,
         metadata_connection_config=metadata,
         beam_pipeline_args=config.beam_args,

@@ -49,6 +49,7 @@ class RunRecord:
       verdict: running, interrupted, failed, refused, pushed (a new version) or unchanged (it was live already).
       reasons: sentences, why it was refused.
       summary: the Evaluator's `summary`, or None if it did not get there.
+      golden: `span`, `metrics`, `intervals` and more of the model on the golden span, or None without one.
       version: the version of the pushed model, or None.
     """
 
@@ -58,6 +59,7 @@ class RunRecord:
     verdict: str = "running"
     reasons: list[str] = field(default_factory=list)
     summary: dict | None = None
+    golden: dict | None = None
     version: int | None = None
 
     def output(self, node: str, key: str) -> metadata_store_pb2.Artifact | None:
@@ -78,6 +80,9 @@ def run_summary(run: RunRecord) -> dict:
         "metrics": summary.get("metrics"),
         "baseline": summary.get("baseline"),
         "slices": summary.get("slices"),
+        "intervals": summary.get("intervals"),
+        "slice_intervals": summary.get("slice_intervals"),
+        "golden": run.golden,
         "nodes": {node.name: {"state": node.state, "seconds": node.seconds} for node in run.nodes.values()},
     }
 
@@ -159,9 +164,7 @@ def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Exe
 
 def _judge(run: RunRecord, pipeline_root: str) -> None:
     """Fills in verdict, reasons, summary and version from the nodes' outputs."""
-    evaluation = run.output("SegmentationEvaluator", "evaluation")
-    if evaluation is not None and SUMMARY in evaluation.custom_properties:
-        run.summary = json.loads(evaluation.custom_properties[SUMMARY].string_value)
+    run.summary, run.golden = _evaluation(run, "SegmentationEvaluator"), _golden(run)
     states = {node.state for node in run.nodes.values()}
     gate = run.nodes.get("AnomalyGate")
     if gate is not None and gate.state == "failed":
@@ -182,6 +185,21 @@ def _judge(run: RunRecord, pipeline_root: str) -> None:
         run.verdict = "pushed" if new else "unchanged"
     else:
         run.verdict, run.reasons = "refused", (run.summary or {}).get("refusals", [])
+
+
+def _evaluation(run: RunRecord, node: str) -> dict | None:
+    evaluation = run.output(node, "evaluation")
+    if evaluation is None or SUMMARY not in evaluation.custom_properties:
+        return None
+    return json.loads(evaluation.custom_properties[SUMMARY].string_value)
+
+
+def _golden(run: RunRecord) -> dict | None:
+    found, examples = _evaluation(run, "GoldenEvaluator"), run.output("GoldenExamples", "examples")
+    if found is None:
+        return None
+    measured = {key: found[key] for key in ("metrics", "intervals", "slices", "slice_intervals")}
+    return {"span": examples.custom_properties["span"].int_value} | measured
 
 
 def _anomalies(artifact: metadata_store_pb2.Artifact | None) -> list[str]:

@@ -12,28 +12,42 @@ COLOURS = {
     "interrupted": "red",
     "running": "cyan",
 }
-_SCORES = ("mean_iou", "pixel_accuracy", "binary_iou")
+_SCORES = ("mean_iou", "pixel_accuracy", "binary_iou", "mean_boundary_f1")
 
 
-def score_text(value: float | None) -> str:
-    """A score to three decimals; a dash where it is undefined."""
-    return "-" if value is None else f"{value:.3f}"
+def score_text(value: float | None, half_width: float | None = None) -> str:
+    """A score to three decimals, with half its confidence interval where there is one; a dash where it is undefined."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if half_width is None else f"{value:.3f} ± {half_width:.3f}"
 
 
-def scores_table(metrics: dict, baseline: dict | None = None) -> Table:
-    """The overall scores and each class's IoU, beside those of the baseline if there is one.
+def scores_table(
+    metrics: dict, baseline: dict | None = None, intervals: dict | None = None, golden: dict | None = None
+) -> Table:
+    """The overall scores and each class's IoU, beside those of the baseline and on the golden set where there are any.
 
     Args:
       metrics: score name -> value or None.
       baseline: the same of the latest blessed model.
+      intervals: score name -> half of its 95 % confidence interval or None.
+      golden: `span`, and `metrics` and `intervals` of this model on it.
     """
-    table = Table(box=None, pad_edge=False)
+    caption = "±: 95 % confidence, by the jackknife over photos" if intervals else None
+    table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left")
     table.add_column("score")
     table.add_column("this model", justify="right")
     if baseline:
         table.add_column("blessed model", justify="right")
+    if golden:
+        table.add_column(f"on golden span {golden['span']}", justify="right")
     for name in [*_SCORES, *(key for key in metrics if key.startswith("iou/"))]:
-        table.add_row(name, score_text(metrics.get(name)), *([score_text(baseline.get(name))] if baseline else []))
+        cells = [score_text(metrics.get(name), (intervals or {}).get(name))]
+        if baseline:
+            cells.append(score_text(baseline.get(name)))
+        if golden:
+            cells.append(score_text(golden["metrics"].get(name), golden["intervals"].get(name)))
+        table.add_row(name, *cells)
     return table
 
 
@@ -48,6 +62,9 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
     for column in ("run", "verdict", "version"):
         table.add_column(column, no_wrap=True)
     table.add_column("mean_iou", justify="right")
+    golden = any(run.golden for run in runs)
+    if golden:
+        table.add_column("golden", justify="right")
     table.add_column("executed", no_wrap=True)
     table.add_column("why", overflow="fold")
     for run in runs:
@@ -59,6 +76,7 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
             f"[{COLOURS[run.verdict]}]{run.verdict}[/]",
             version,
             score_text(run.summary["metrics"].get("mean_iou")) if run.summary else "-",
+            *([score_text(run.golden["metrics"].get("mean_iou") if run.golden else None)] if golden else []),
             f"{len(states) - states.count('cached')} of {len(states)}",
             _reasons(run) or ", ".join(running),
         )

@@ -1,4 +1,4 @@
-"""From probabilities at the model's size to labels and confusion matrices at a photo's own size.
+"""From probabilities at the model's size to labels and tallies at a photo's own size.
 
 `predict`, `evaluate`, the report and TFMA's metrics all come through here, so that what is shown is what is measured.
 """
@@ -6,9 +6,9 @@
 import numpy as np
 import tensorflow as tf
 
-from trainer.confusion import confusion_matrix
 from trainer.features import FeatureSpec
-from trainer.preprocessing import decoded_labels, shrink_labels
+from trainer.preprocessing import shrink_labels
+from trainer.tally import tally
 
 
 def predicted_labels(probabilities: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -19,27 +19,44 @@ def predicted_labels(probabilities: np.ndarray, height: int, width: int) -> np.n
       height, width: the photo's own size.
 
     Returns:
-      uint8[height, width], 0..C-1.
+      uint8[height, width], 0..C-1; of equal probabilities the lower label.
     """
-    resized = tf.image.resize(probabilities, [height, width], method="bilinear")
-    return tf.argmax(resized, axis=-1).numpy().astype(np.uint8)
+    return _largest(tf.image.resize(probabilities, [height, width], method="bilinear").numpy())
 
 
-def photo_matrices(mask: bytes, probabilities: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, np.ndarray]:
-    """The confusion matrices of one photo.
+def _largest(probabilities: np.ndarray) -> np.ndarray:
+    """`argmax` over the last axis as uint8; a pass a class is much faster than NumPy's along a short axis."""
+    best, labels = probabilities[..., 0].copy(), np.zeros(probabilities.shape[:-1], np.uint8)
+    for label in range(1, probabilities.shape[-1]):
+        larger = probabilities[..., label] > best
+        np.maximum(best, probabilities[..., label], out=best)
+        # Labels ascend, so the larger of the two is the later one.
+        np.maximum(labels, larger * np.uint8(label), out=labels)
+    return labels
+
+
+def true_labels(mask: bytes, spec: FeatureSpec) -> np.ndarray:
+    """A mask of the user (a one-channel PNG) as uint8[h, w] labels, `IGNORE_LABEL` where nothing counts."""
+    return np.take(spec.label_table(), tf.io.decode_png(mask, channels=1).numpy()[:, :, 0])
+
+
+def photo_tallies(mask: bytes, probabilities: np.ndarray, spec: FeatureSpec, tolerances: tuple[int, int]) -> np.ndarray:
+    """Compares one photo's mask and prediction.
 
     Args:
       mask: one-channel PNG in the user's own values.
       probabilities: float32[H, W, C].
       spec: class map and model size.
+      tolerances: of boundaries, in pixels: at the photo's own size, and at the model's.
 
     Returns:
-      int64[C, C] at the photo's own size, and at the model's.
+      float64[2, C, C + 2]: the tally at the photo's own size, and at the model's; see `trainer.tally`.
     """
-    labels = decoded_labels(tf.constant(mask), spec)
-    own = predicted_labels(probabilities, *labels.shape)
-    at_model_size = probabilities.argmax(axis=-1).astype(np.uint8)
-    return (
-        confusion_matrix(labels.numpy(), own, spec.num_classes),
-        confusion_matrix(shrink_labels(labels, spec).numpy(), at_model_size, spec.num_classes),
+    labels = true_labels(mask, spec)
+    own, at_model_size = predicted_labels(probabilities, *labels.shape), _largest(probabilities)
+    return np.stack(
+        [
+            tally(labels, own, spec.num_classes, tolerances[0]),
+            tally(shrink_labels(tf.constant(labels), spec).numpy(), at_model_size, spec.num_classes, tolerances[1]),
+        ]
     )

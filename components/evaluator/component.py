@@ -1,12 +1,54 @@
-"""SegmentationEvaluator: TFX's Evaluator, plus a summary of the verdict on its output."""
+"""TFX's Evaluator with a summary of what it found: for the gate, and for the golden set."""
 
+import tensorflow_model_analysis as tfma
 from tfx.components import Evaluator
-from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts
+from tfx.types.standard_component_specs import EvaluatorSpec
+from tfx.utils import json_utils
 
 from components.evaluator.executor import Executor
+from components.ingest.sources import SPLITS
 
 
 class SegmentationEvaluator(Evaluator):
     """Inputs, outputs and blessing are those of TFX's Evaluator, which the latest-blessed resolver knows."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+
+class GoldenEvaluatorSpec(component_spec.ComponentSpec):
+    """That of TFX's Evaluator without what decides: no baseline and no blessing."""
+
+    PARAMETERS = EvaluatorSpec.PARAMETERS
+    INPUTS = {key: EvaluatorSpec.INPUTS[key] for key in ("examples", "model", "schema")}
+    OUTPUTS = {"evaluation": EvaluatorSpec.OUTPUTS["evaluation"]}
+
+
+class GoldenEvaluator(base_component.BaseComponent):
+    """Measures a model on all splits of the golden span.
+
+    It cannot bless: a ModelBlessing of any node would count for the latest-blessed resolver.
+    """
+
+    SPEC_CLASS = GoldenEvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        examples: channel.BaseChannel,
+        schema: channel.BaseChannel,
+        model: channel.BaseChannel,
+        eval_config: tfma.EvalConfig,
+    ):
+        evaluation = channel.OutputChannel(standard_artifacts.ModelEvaluation, self, "evaluation")
+        super().__init__(
+            GoldenEvaluatorSpec(
+                examples=examples,
+                schema=schema,
+                model=model,
+                eval_config=eval_config,
+                example_splits=json_utils.dumps(list(SPLITS)),
+                evaluation=evaluation,
+            )
+        )

@@ -1,10 +1,10 @@
-"""The TFMA config: candidate and baseline, the segmentation metrics, the gate's thresholds and the slices."""
+"""The TFMA configs: what is measured in which slices, and for the gate the baseline and the thresholds."""
 
 import json
 
 import tensorflow_model_analysis as tfma
 
-from components.evaluator.settings import GateSettings
+from components.evaluator.settings import GateSettings, MetricSettings
 from trainer.features import FeatureSpec
 from trainer.metrics import PHOTOS, SegmentationMetrics
 
@@ -12,40 +12,58 @@ CANDIDATE = "candidate"
 BASELINE = "baseline"
 
 
-def build_eval_config(
-    spec: FeatureSpec, gate: GateSettings, slice_keys: list[str], fingerprint: str
+def build_golden_config(
+    spec: FeatureSpec, settings: MetricSettings, slice_keys: list[str], fingerprint: str
 ) -> tfma.EvalConfig:
-    """Builds the config of the Evaluator.
+    """Builds the config of an evaluation that decides nothing: one model, no threshold.
 
     Args:
       spec: classes and sizes.
-      gate: thresholds; those of the baseline are dropped by TFX while there is none.
+      settings: tolerances of the metrics.
       slice_keys: features that slice the metrics, one at a time.
       fingerprint: hash of the metric code.
     """
     config = tfma.EvalConfig()
     config.model_specs.add(name=CANDIDATE, signature_name="from_examples")
-    config.model_specs.add(name=BASELINE, signature_name="from_examples", is_baseline=True)
     config.slicing_specs.add()
     for key in slice_keys:
         config.slicing_specs.add(feature_keys=[key])
-    metrics = config.metrics_specs.add()
-    metrics.metrics.add(
-        class_name=SegmentationMetrics.__name__,
-        module=SegmentationMetrics.__module__,
-        config=json.dumps({"feature_spec": spec.model_dump_json(), "fingerprint": fingerprint}),
+    options = {"feature_spec": spec.model_dump_json(), "tolerances": settings.tolerances, "fingerprint": fingerprint}
+    config.metrics_specs.add().metrics.add(
+        class_name=SegmentationMetrics.__name__, module=SegmentationMetrics.__module__, config=json.dumps(options)
     )
+    return config
+
+
+def build_eval_config(
+    spec: FeatureSpec, settings: MetricSettings, gate: GateSettings, slice_keys: list[str], fingerprint: str
+) -> tfma.EvalConfig:
+    """Builds the config of the gate: that of the golden set, the baseline and the thresholds.
+
+    Args:
+      spec, settings, slice_keys, fingerprint: see `build_golden_config`.
+      gate: thresholds; those of the baseline are dropped by TFX while there is none.
+    """
+    config = build_golden_config(spec, settings, slice_keys, fingerprint)
+    config.model_specs.add(name=BASELINE, signature_name="from_examples", is_baseline=True)
+    (metrics,) = config.metrics_specs
     bounds = {"mean_iou": gate.min_mean_iou, PHOTOS: float(gate.min_photos)}
     bounds |= {f"iou/{name}": gate.class_bound(name) for name in spec.class_names if gate.class_bound(name)}
+    if gate.min_mean_boundary_f1:
+        bounds["mean_boundary_f1"] = gate.min_mean_boundary_f1
     for name, bound in bounds.items():
-        threshold = _threshold(metrics, name)
-        threshold.value_threshold.lower_bound.value = bound
-        if name == "mean_iou":
-            threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
-            threshold.change_threshold.absolute.value = -gate.max_drop
+        _threshold(metrics, name).value_threshold.lower_bound.value = bound
+    _allow_drop(_threshold(metrics, "mean_iou"), gate.max_drop)
     for key, bound in gate.min_slice_mean_iou.items():
         _threshold(metrics, "mean_iou", key).value_threshold.lower_bound.value = bound
+    for key, drop in gate.max_slice_drop.items():
+        _allow_drop(_threshold(metrics, "mean_iou", key), drop)
     return config
+
+
+def _allow_drop(threshold: tfma.MetricThreshold, drop: float) -> None:
+    threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+    threshold.change_threshold.absolute.value = -drop
 
 
 def _threshold(metrics: tfma.MetricsSpec, name: str, *slice_keys: str) -> tfma.MetricThreshold:

@@ -13,10 +13,11 @@ from tfx.types import artifact_utils
 
 from components.evaluator import SUMMARY
 from components.evaluator.eval_config import BASELINE
+from trainer.metrics import HALF_WIDTH
 
 
 class Executor(tfx_executor.Executor):
-    """Executor of SegmentationEvaluator."""
+    """Executor of SegmentationEvaluator and GoldenEvaluator."""
 
     def Do(self, input_dict, output_dict, exec_properties):
         """Evaluates as TFX does and sets the custom property `summary` of `evaluation`."""
@@ -33,9 +34,10 @@ def summarise(folder: str) -> dict:
 
     Returns:
       `metrics` and `baseline` (None without one): score name -> value or None where undefined, of the overall slice;
-      `slices`: `key=value` -> scores of the candidate; `refusals`: one sentence per failed threshold.
+      `slices`: `key=value` -> scores of the candidate; `intervals` and `slice_intervals`: half of each 95 % confidence
+      interval of `metrics` and `slices`; `refusals`: one sentence per failed threshold.
     """
-    overall, baseline, slices = {}, None, {}
+    overall, intervals, baseline, slices, slice_intervals = {}, {}, None, {}, {}
     for record in tfma.load_metrics(folder):
         slice_name = _slice_name(record.slice_key)
         for item in record.metric_keys_and_values:
@@ -43,37 +45,51 @@ def summarise(folder: str) -> dict:
                 continue
             value = item.value.double_value.value
             value = None if math.isnan(value) else value
+            name = item.key.name.removeprefix(HALF_WIDTH)
+            is_interval = name != item.key.name
             if item.key.model_name == BASELINE:
-                if not slice_name:
-                    baseline = (baseline or {}) | {item.key.name: value}
+                if not slice_name and not is_interval:
+                    baseline = (baseline or {}) | {name: value}
             elif slice_name:
-                slices.setdefault(slice_name, {})[item.key.name] = value
+                (slice_intervals if is_interval else slices).setdefault(slice_name, {})[name] = value
             else:
-                overall[item.key.name] = value
-    return {"metrics": overall, "baseline": baseline, "slices": slices, "refusals": _refusals(folder, baseline)}
+                (intervals if is_interval else overall)[name] = value
+    return {
+        "metrics": overall,
+        "intervals": intervals,
+        "baseline": baseline,
+        "slices": slices,
+        "slice_intervals": slice_intervals,
+        "refusals": _refusals(folder, {"": overall} | slices),
+    }
 
 
 def _slice_name(slice_key) -> str:
     return ", ".join(f"{key.column}={key.bytes_value.decode()}" for key in slice_key.single_slice_keys)
 
 
-def _refusals(folder: str, baseline: dict | None) -> list[str]:
-    """One sentence per threshold that was missed."""
+def _refusals(folder: str, scores: dict[str, dict]) -> list[str]:
+    """One sentence per threshold that was missed; `scores` are the candidate's by name of slice, "" for all photos."""
     result = tfma.load_validation_result(folder)
     sentences = []
     for record in result.metric_validations_per_slice:
-        where = _slice_name(record.slice_key) or "all photos"
+        slice_name = _slice_name(record.slice_key)
         for failure in record.failures:
-            name, value = failure.metric_key.name, failure.metric_value.double_value.value
-            if failure.metric_threshold.HasField("change_threshold"):
-                allowed = -failure.metric_threshold.change_threshold.absolute.value
-                was = (baseline or {}).get(name)
+            score = f"{failure.metric_key.name} of {slice_name or 'all photos'}"
+            value, threshold = failure.metric_value.double_value.value, failure.metric_threshold
+            if math.isnan(value):
+                sentences.append(f"{score} is undefined, as nothing of it is in any mask or prediction")
+            elif threshold.HasField("change_threshold"):
+                blessed = scores[slice_name][failure.metric_key.name] - value
+                allowed = -threshold.change_threshold.absolute.value
+                setting = f"gate.max_slice_drop.{slice_name.partition('=')[0]}" if slice_name else "gate.max_drop"
                 sentences.append(
-                    f"{name} of {where} is {-value:.4f} under the blessed model's {was:.4f}, more than gate.max_drop "
-                    f"{allowed:g}"
+                    f"{score} is {-value:.4f} under the blessed model's {blessed:.4f}, more than {setting} {allowed:g}"
                 )
             else:
-                bound = failure.metric_threshold.value_threshold.lower_bound.value
-                sentences.append(f"{name} of {where} is {value:.4f}, under the threshold {bound:g}")
-    sentences += [f"no photo is in the slice {spec}" for spec in result.missing_slices]
+                bound = threshold.value_threshold.lower_bound.value
+                sentences.append(f"{score} is {value:.4f}, under the threshold {bound:g}")
+    for spec in result.missing_slices:
+        what = f"has the slice key {', '.join(spec.feature_keys)}" if spec.feature_keys else "was evaluated"
+        sentences.append(f"no photo {what}, so a threshold was not checked")
     return sentences

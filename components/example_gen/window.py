@@ -44,7 +44,7 @@ def write_window(data: str, numbers: list[int]) -> str:
       UsageError: if a span does not exist or an evaluation photo is in a training span.
     """
     *older, newest = sorted(numbers)
-    refuse_leaks(data, newest, older, "leave that span out of the window")
+    refuse_leaks(data, newest, ("eval",), older, "leave that span out of the window")
     spans = []
     for number in sorted(numbers):
         folder = os.path.abspath(span_folder(data, number))
@@ -68,28 +68,30 @@ def read_window(path: str) -> Window:
     return window
 
 
-def refuse_leaks(data: str, evaluated: int, trained: list[int], mend: str) -> None:
-    """Sees to it that no photo of one span's evaluation split trains in another span, whatever name it has there.
+def refuse_leaks(data: str, evaluated: int, splits: tuple[str, ...], trained: list[int], mend: str) -> None:
+    """Sees to it that no photo which evaluates trains in another span, whatever name it has there.
 
     Args:
       data: the folder of spans.
       evaluated: the span that evaluates.
-      trained: others, whose training splits a model learns from.
+      splits: those of its splits that do.
+      trained: spans whose training splits a model learns from.
       mend: what the user can do about it, for the message.
 
     Raises:
       UsageError: if there is such a photo.
     """
-
-    def photos(number: int, split: str) -> dict[str | None, str]:
-        sources = read_manifest(data, number).sources
-        return {s.photo_sha256: s.photo for s in sources if s.split == split and s.verdict == "ingested"}
-
-    evaluating = photos(evaluated, "eval")
+    evaluating = {sha256: photo for split in splits for sha256, photo in _photos(data, evaluated, split).items()}
     for number in trained:
-        training = photos(number, "train")
+        training = _photos(data, number, "train")
         for sha256 in sorted(training.keys() & evaluating.keys()):
             raise UsageError(
                 f"span {number}: training photo {training[sha256]} is evaluation photo {evaluating[sha256]} of span "
                 f"{evaluated}, so the score would flatter; {mend}"
             )
+
+
+def _photos(data: str, number: int, split: str) -> dict[str, str]:
+    """SHA-256 -> file name of the ingested photos of a span's split."""
+    sources = read_manifest(data, number).sources
+    return {s.photo_sha256: s.photo for s in sources if s.split == split and s.verdict == "ingested"}

@@ -1,4 +1,4 @@
-"""Scores a model on any folder of photos and masks, through the same matrices as the gate."""
+"""Scores a model on any folder of photos and masks, through the same tallies as the gate."""
 
 import os
 from collections.abc import Callable
@@ -6,16 +6,22 @@ from collections.abc import Callable
 import numpy as np
 
 from components.errors import UsageError
+from components.evaluator.settings import MetricSettings
 from components.inference.served_model import ServedModel
 from components.ingest.reader import Unreadable, file_bytes, read_pair
 from components.ingest.settings import DataSettings
 from components.ingest.sources import find_sources
-from trainer.confusion import scores
-from trainer.photo_size import photo_matrices
+from trainer.photo_size import photo_tallies
+from trainer.tally import half_widths, scores_of
 
 
 def evaluate(
-    model: ServedModel, photos: str, masks: str, settings: DataSettings, done: Callable[[int, int], None]
+    model: ServedModel,
+    photos: str,
+    masks: str,
+    settings: DataSettings,
+    metrics: MetricSettings,
+    done: Callable[[int, int], None],
 ) -> dict:
     """Evaluates at the photos' own size and at the model's.
 
@@ -23,10 +29,12 @@ def evaluate(
       model: what to score.
       photos, masks: folders; pairs are found by stem.
       settings: limits and orientation, as at ingest.
+      metrics: tolerances.
       done: called with the number of photos finished and of all photos.
 
     Returns:
-      `photos` evaluated; `metrics` and `model_size` (see `trainer.confusion.scores`; None where undefined);
+      `photos` evaluated; `metrics` and `model_size` (see `trainer.tally.scores_of`; None where undefined);
+      `intervals`: half of each of `metrics`' 95 % confidence intervals (see `trainer.tally.half_widths`);
       `confusion_matrix` at the photos' own size, row = truth; `classes`; `skipped`: file -> reason.
 
     Raises:
@@ -34,30 +42,31 @@ def evaluate(
     """
     sources = find_sources(photos, masks, split_lists=None, eval_share=settings.eval_share)
     skipped = {os.path.basename(q.file): q.reason for q in sources.quarantined if q.kind == "photo"}
-    totals = np.zeros([2, model.spec.num_classes, model.spec.num_classes], np.int64)
+    classes, background = model.spec.class_names, model.spec.background_label
+    tallies = []
     for index, pair in enumerate(sources.pairs):
         try:
             read = read_pair(file_bytes(pair.photo, "photo"), file_bytes(pair.mask, "mask"), model.spec, settings)
         except Unreadable as error:
             skipped[os.path.basename(pair.photo)] = error.reason
         else:
-            totals += np.stack(photo_matrices(read.mask, model.probabilities([read.image])[0], model.spec))
+            probabilities = model.probabilities([read.image])[0]
+            tallies.append(photo_tallies(read.mask, probabilities, model.spec, metrics.tolerances))
         done(index + 1, len(sources.pairs))
-    evaluated = sources.photos_found - len(skipped)
-    if not evaluated:
+    if not tallies:
         raise UsageError(f"{photos}: no photo could be evaluated ({len(skipped)} skipped); check that the masks match")
-    own, at_model_size = (
-        {name: None if np.isnan(value) else value for name, value in _scores(model, total).items()} for total in totals
-    )
+    own, at_model_size = np.sum(tallies, axis=0)
     return {
-        "photos": evaluated,
-        "metrics": own,
-        "model_size": at_model_size,
-        "classes": model.spec.class_names,
-        "confusion_matrix": totals[0].tolist(),
+        "photos": len(tallies),
+        "metrics": _plain(scores_of(own, classes, background)),
+        "intervals": _plain(half_widths(np.stack(tallies)[:, 0], classes, background)),
+        "model_size": _plain(scores_of(at_model_size, classes, background)),
+        "classes": classes,
+        "confusion_matrix": own[:, : len(classes)].astype(int).tolist(),
         "skipped": skipped,
     }
 
 
-def _scores(model: ServedModel, matrix: np.ndarray) -> dict[str, float]:
-    return scores(matrix, model.spec.class_names, model.spec.background_label)
+def _plain(values: dict[str, float]) -> dict[str, float | None]:
+    """Numbers for JSON, which has no NaN."""
+    return {name: None if np.isnan(value) else float(value) for name, value in values.items()}

@@ -20,6 +20,8 @@ class DataSettings(BaseModel):
       masks_follow_exif: True if a mask is stored turned like its photo, False if it is upright already.
       max_quarantine: largest share of photos that may be quarantined before ingest refuses.
       max_pixels: largest photo that is decoded, in pixels; a larger one is quarantined unread.
+      golden_span: a span that every run evaluates besides its own and none trains on, so that models of different
+        months compare; None evaluates none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +34,7 @@ class DataSettings(BaseModel):
     masks_follow_exif: bool = False
     max_quarantine: float = Field(default=0.05, ge=0, le=1)
     max_pixels: int = Field(default=100_000_000, ge=1)
+    golden_span: int | None = Field(default=None, ge=1)
 
     @field_validator("slice_keys")
     @classmethod

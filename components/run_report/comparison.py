@@ -5,7 +5,6 @@ import io
 import matplotlib.figure
 import matplotlib.patches
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from components.example_gen.read import read_examples
@@ -13,7 +12,7 @@ from components.inference.pictures import coloured, save_png
 from components.inference.served_model import ServedModel
 from trainer.confusion import confusion_matrix, scores
 from trainer.features import FILENAME, HEIGHT, IMAGE, MASK, WIDTH
-from trainer.preprocessing import decoded_labels
+from trainer.photo_size import true_labels
 
 
 def comparison_picture(model: ServedModel, examples: list[dict]) -> Image.Image:
@@ -28,7 +27,7 @@ def comparison_picture(model: ServedModel, examples: list[dict]) -> Image.Image:
     figure = matplotlib.figure.Figure(figsize=(9, 2.45 * len(examples) + 0.5), dpi=110, layout="constrained")
     axes = np.atleast_2d(figure.subplots(len(examples), 3))
     for row, example, labels in zip(axes, examples, predicted, strict=True):
-        truth = decoded_labels(tf.constant(example[MASK]), spec).numpy()
+        truth = true_labels(example[MASK], spec)
         matrix = confusion_matrix(truth, labels, spec.num_classes)
         mean_iou = scores(matrix, spec.class_names, spec.background_label)["mean_iou"]
         photo = Image.open(io.BytesIO(example[IMAGE]))

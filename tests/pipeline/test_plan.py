@@ -9,7 +9,7 @@ import pytest
 from components.errors import UsageError
 from components.example_gen.window import read_window
 from components.ingest.settings import DataSettings, settings_record
-from components.ingest.spans import Manifest, Shard, span_folder, write_record
+from components.ingest.spans import Manifest, Shard, SourceFile, span_folder, write_record
 from pipeline.config import Config, load_config
 from pipeline.plan import choose_span, plan
 from pipeline.schema_file import read_schema
@@ -18,8 +18,10 @@ from trainer.features import ClassSpec, FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
 
 
-def write_span(workspace: Workspace, number: int, config: Config, photos: int = 100) -> None:
-    """A span that was ingested under a config; a plan reads its manifest alone."""
+def write_span(
+    workspace: Workspace, number: int, config: Config, photos: int = 100, sources: dict[str, str] | None = None
+) -> None:
+    """A span that was ingested under a config; a plan reads its manifest alone. `sources`: photo's hash -> split."""
 
     def shard(examples: int) -> Shard:
         return Shard(name="shard", examples=examples, bytes=1, sha256="0" * 64)
@@ -34,9 +36,22 @@ def write_span(workspace: Workspace, number: int, config: Config, photos: int = 
         photos_found=photos + 5,
         quarantined={},
         files_ignored=0,
-        sources=[],
+        sources=[source(sha256, split) for sha256, split in (sources or {}).items()],
     )
     write_record(str(folder / "manifest.json"), manifest)
+
+
+def source(sha256: str, split: str) -> SourceFile:
+    return SourceFile(
+        photo=f"{sha256}.jpg",
+        mask=f"{sha256}.png",
+        photo_sha256=sha256,
+        mask_sha256=None,
+        photo_bytes=1,
+        mask_bytes=1,
+        split=split,
+        verdict="ingested",
+    )
 
 
 @pytest.fixture
@@ -141,6 +156,59 @@ def test_weights_that_are_not_there_stop_a_run_before_anything_is_written(worksp
     with pytest.raises(UsageError, match="^model.weights: /nowhere/own.h5: No such file or directory; name a file"):
         plan(config, workspace, None)
     assert not Path(workspace.schemas).exists()
+
+
+def golden(span: int, **change) -> Config:
+    return Config(data=DataSettings(golden_span=span), **change)
+
+
+def test_a_plan_without_a_golden_span_has_no_golden_window(workspace):
+    assert plan(Config(), workspace, None).golden is None
+
+
+@pytest.mark.parametrize("span, newest", [(10, 2), (2, 10), (1, 10)])
+def test_the_golden_span_is_evaluated_and_never_the_newest(workspace, span, newest):
+    places = plan(golden(span), workspace, None)
+    assert [s.number for s in read_window(places.window).spans] == [newest]
+    assert [s.number for s in read_window(places.golden).spans] == [span]
+
+
+def test_a_run_on_the_golden_span_itself_is_refused(workspace):
+    with pytest.raises(UsageError, match="--span 2: is data.golden_span, which no run may train on"):
+        plan(golden(2), workspace, 2)
+
+
+def test_a_workspace_of_nothing_but_the_golden_span_says_so(tmp_path):
+    workspace = Workspace.at(str(tmp_path))
+    write_span(workspace, 4, Config())
+    with pytest.raises(UsageError, match="holds no span but the golden 4; run segpipe ingest"):
+        plan(golden(4), workspace, None)
+
+
+def test_a_golden_span_that_is_not_there_is_named_with_its_field(workspace):
+    with pytest.raises(UsageError, match=r"^data.golden_span: span 3: not in .*spans there: 1, 2, 10"):
+        plan(golden(3), workspace, None)
+
+
+def test_a_golden_span_of_other_settings_is_refused(workspace):
+    write_span(workspace, 3, Config(features=FeatureSpec(ignore_values=(255,))))
+    with pytest.raises(
+        UsageError, match=r"^data.golden_span: span 3 was ingested with ignore_values .*the config says"
+    ):
+        plan(golden(3), workspace, None)
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_a_golden_photo_may_train_in_no_span_of_the_window_whatever_its_golden_split(workspace, split):
+    write_span(workspace, 3, Config(), sources={"a": split, "b": "eval"})
+    write_span(workspace, 11, Config(), sources={"a": "train", "c": "eval"})
+    with pytest.raises(
+        UsageError, match=r"^data.golden_span: span 11: training photo a.jpg is evaluation photo a.jpg of span 3"
+    ):
+        plan(golden(3), workspace, None)
+    # Another span trains on none of them; and to be evaluated twice does no harm.
+    write_span(workspace, 12, Config(), sources={"a": "eval", "d": "train"})
+    assert plan(golden(3), workspace, None).golden is not None
 
 
 def test_planning_the_same_run_twice_changes_nothing(workspace):

@@ -171,6 +171,27 @@ def test_a_summary_is_plain_json(store):
     }
 
 
+GOLDEN = {"metrics": {"mean_iou": 0.55}, "intervals": {"mean_iou": 0.02}, "slices": {}, "slice_intervals": {}}
+
+
+def golden(store: Store, run: str, span: int = 3) -> None:
+    store.node(run, "GoldenExamples", "CACHED", examples={"span": span})
+    store.node(run, "GoldenEvaluator", "COMPLETE", evaluation={"summary": json.dumps(GOLDEN | {"refusals": []})})
+
+
+def test_a_run_with_a_golden_span_tells_its_scores_there_beside_its_own(store):
+    evaluated(store, "r1", GOOD | {"intervals": {"mean_iou": 0.013}})
+    golden(store, "r1")
+    summary = run_summary(list_runs(store.path)[0])
+    assert summary["golden"] == {"span": 3} | GOLDEN
+    assert (summary["metrics"]["mean_iou"], summary["intervals"]) == (0.61, {"mean_iou": 0.013})
+
+
+def test_a_run_without_a_golden_span_has_none(store):
+    evaluated(store, "r1", GOOD)
+    assert run_summary(list_runs(store.path)[0])["golden"] is None
+
+
 def printed(table) -> list[list[str]]:
     console = Console(width=200)
     with console.capture() as capture:
@@ -196,3 +217,24 @@ def test_the_table_of_scores_shows_a_dash_for_what_is_undefined():
     assert ["mean_iou", "0.610", "0.600"] in rows
     assert ["iou/pet", "-", "-"] in rows
     assert ["mean_iou", "0.610"] in printed(scores_table(GOOD["metrics"]))
+
+
+def test_the_table_of_scores_shows_intervals_and_the_golden_set():
+    intervals = {"mean_iou": 0.0134, "iou/pet": None}
+    rows = printed(scores_table(GOOD["metrics"], GOOD["baseline"], intervals, {"span": 3} | GOLDEN))
+    assert rows[0] == ["score", "this", "model", "blessed", "model", "on", "golden", "span", "3"]
+    assert ["mean_iou", "0.610", "±", "0.013", "0.600", "0.550", "±", "0.020"] in rows
+    assert ["iou/pet", "-", "-", "-"] in rows
+    assert rows[-1][:4] == ["±:", "95", "%", "confidence,"]
+
+
+def test_the_table_of_runs_compares_them_on_the_golden_set_where_there_is_one(store):
+    evaluated(store, "r1", GOOD)
+    pushed(store, "r1")
+    assert "golden" not in printed(runs_table(list_runs(store.path), live=None))[0]
+    evaluated(store, "r2", GOOD)
+    pushed(store, "r2")
+    golden(store, "r2")
+    rows = printed(runs_table(list_runs(store.path), live=None))
+    assert rows[0][3:5] == ["mean_iou", "golden"]
+    assert [row[3:5] for row in rows[1:]] == [["0.610", "-"], ["0.610", "0.550"]]

@@ -8,13 +8,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from trainer_helpers import SPEC, bilinear, draw_mask, draw_photo, encode, pixel_scores, serialise
+from trainer_helpers import (
+    SPEC,
+    bilinear,
+    brute_half_widths,
+    draw_mask,
+    draw_photo,
+    encode,
+    scores_of_photos,
+    serialise,
+)
 
 from trainer.features import FILENAME, IMAGE, MASK
-from trainer.metrics import SegmentationMetrics, SumMatrices
+from trainer.metrics import CollectTallies, SegmentationMetrics
 from trainer.preprocessing import decoded_labels, shrink_labels
 
 PAINTED = "painted"
+TOLERANCES = [3, 1]
 # One size is the model's own. The birds show no contour, and nothing is predicted as contour there.
 PHOTOS = [("cat", 32, 48), ("cat", 75, 101), ("dog", 50, 60), ("dog", 20, 30), ("bird", 64, 96)]
 
@@ -53,7 +63,7 @@ def evaluate(folder, records: str, models: dict[str, str]) -> dict[tuple[str, st
     config.metrics_specs.add().metrics.add(
         class_name=SegmentationMetrics.__name__,
         module=SegmentationMetrics.__module__,
-        config=json.dumps({"feature_spec": SPEC.model_dump_json(), "fingerprint": "f"}),
+        config=json.dumps({"feature_spec": SPEC.model_dump_json(), "tolerances": TOLERANCES, "fingerprint": "f"}),
     )
     shared = [
         tfma.default_eval_shared_model(path, eval_config=config, model_name=name, tags=[tf.saved_model.SERVING])
@@ -105,22 +115,25 @@ def compared(records, painted, exported, tmp_path_factory):
 
 
 def labelled(one: dict[str, np.ndarray], own_size: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and prediction of one photo as flat pixels."""
+    """Truth and prediction of one photo."""
     labels = decoded_labels(tf.constant(encode(one["mask"])), SPEC)
     probabilities = one["probabilities"]
     if own_size:
-        return labels.numpy().ravel(), bilinear(probabilities, *labels.shape).argmax(axis=-1).ravel().astype(np.uint8)
-    return shrink_labels(labels, SPEC).numpy().ravel(), probabilities.argmax(axis=-1).ravel().astype(np.uint8)
+        return labels.numpy(), bilinear(probabilities, *labels.shape).argmax(axis=-1).astype(np.uint8)
+    return shrink_labels(labels, SPEC).numpy(), probabilities.argmax(axis=-1).astype(np.uint8)
 
 
 def expected(drawn, breed: str) -> dict[str, float]:
     chosen = [one for photo, one in zip(PHOTOS, drawn, strict=True) if breed in ("", photo[0])]
     values = {"photos": float(len(chosen))}
-    for prefix, own_size in (("", True), ("model_size/", False)):
-        pixels = [labelled(one, own_size) for one in chosen]
-        truth, guess = (np.concatenate(parts) for parts in zip(*pixels, strict=True))
-        values |= {prefix + k: v for k, v in pixel_scores(truth, guess, SPEC.class_names, 1).items()}
+    for prefix, own_size, tolerance in (("", True, TOLERANCES[0]), ("model_size/", False, TOLERANCES[1])):
+        photos = [labelled(one, own_size) for one in chosen]
+        found = scores_of_photos(photos, SPEC.class_names, 1, tolerance)
+        values |= {prefix + name: value for name, value in found.items()}
         if own_size:
+            intervals = brute_half_widths(photos, SPEC.class_names, 1, tolerance)
+            values |= {"half_width/" + name: value for name, value in intervals.items()}
+            truth, guess = (np.concatenate([photo[part].ravel() for photo in photos]) for part in (0, 1))
             for row, is_ in enumerate(SPEC.class_names):
                 for column, called in enumerate(SPEC.class_names):
                     count = ((truth == row) & (guess == column)).sum()
@@ -130,7 +143,7 @@ def expected(drawn, breed: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("breed", ["", "cat", "dog", "bird"])
 @pytest.mark.parametrize("beside", ["nothing", "another model"])
-def test_tfma_agrees_with_sums_over_pixels(drawn, alone, compared, breed, beside):
+def test_tfma_agrees_with_numpy(drawn, alone, compared, breed, beside):
     found = alone[breed, ""] if beside == "nothing" else compared[breed, "baseline"]
     assert found == pytest.approx(expected(drawn, breed), abs=1e-9, nan_ok=True)
 
@@ -142,10 +155,11 @@ def test_every_slice_and_no_other_is_measured(alone, compared):
 
 
 def test_the_names_are_those_that_the_gate_and_the_report_look_up(alone):
-    scores = {"mean_iou", "pixel_accuracy", "binary_iou"}
-    scores |= {f"{score}/{name}" for score in ("iou", "dice") for name in ("pet", "background", "contour")}
+    scores = {"mean_iou", "pixel_accuracy", "binary_iou", "mean_boundary_f1"}
+    scores |= {f"{score}/{name}" for score in ("iou", "dice", "boundary_f1") for name in SPEC.class_names}
     counts = {f"confusion/{a}/{b}" for a in SPEC.class_names for b in SPEC.class_names}
-    assert alone["", ""].keys() == scores | {f"model_size/{name}" for name in scores} | counts | {"photos"}
+    twice = {prefix + name for name in scores for prefix in ("model_size/", "half_width/")}
+    assert alone["", ""].keys() == scores | twice | counts | {"photos"}
 
 
 def test_a_class_absent_from_a_slice_is_undefined_there(alone):
@@ -164,37 +178,41 @@ def test_an_exported_model_is_measured_by_what_it_serves(drawn, compared, export
         wanted = expected(predicted, breed)
         found = compared[breed, "candidate"]
         # TFMA batches in its own way, and a last bit may turn a pixel that two classes tie for.
-        for name in wanted.keys() - {key for key in wanted if key.startswith("confusion/")}:
+        for name in wanted.keys() - {key for key in wanted if key.startswith(("confusion/", "half_width/"))}:
             assert found[name] == pytest.approx(wanted[name], abs=2e-3, nan_ok=True), name
 
 
-@pytest.mark.parametrize("parts", [1, 2, 5])
-def test_however_beam_divides_the_photos_the_sums_are_one(parts):
-    rng = np.random.default_rng(0)
-    photos = list(rng.integers(0, 50, [10, 2, 3, 3]))
-    combiner = SumMatrices(SPEC, "")
+def tally_of_photo(rng: np.random.Generator) -> np.ndarray:
+    return np.concatenate([rng.integers(0, 50, [2, 3, 3]), rng.random([2, 3, 1]), np.ones([2, 3, 1])], axis=-1)
 
-    def summed(bundle):
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_however_beam_divides_the_photos_the_scores_are_the_same(parts, compacted):
+    rng = np.random.default_rng(0)
+    photos = [tally_of_photo(rng) for _ in range(10)]
+    combiner = CollectTallies(SPEC, "")
+
+    def collected(bundle):
         accumulator = combiner.create_accumulator()
         for photo in bundle:
             accumulator = combiner.add_input(accumulator, photo)
-        return accumulator
+        return combiner.compact(accumulator) if compacted else accumulator
 
     # An empty bundle happens when a worker got nothing of a slice.
-    accumulators = [summed(photos[start::parts]) for start in range(parts)] + [combiner.create_accumulator()]
+    accumulators = [collected(photos[start::parts]) for start in range(parts)] + [collected([])]
     merged = combiner.extract_output(combiner.merge_accumulators(accumulators))
-    assert merged == combiner.extract_output(summed(photos))
+    assert merged == pytest.approx(combiner.extract_output(collected(photos)), abs=1e-12)
     assert {key.name: value for key, value in merged.items()}["photos"] == 10
 
 
-def test_adding_leaves_what_was_there_alone():
+def test_merging_leaves_what_was_there_alone():
     # Beam may use an accumulator again; one changed in place would count photos twice.
-    combiner = SumMatrices(SPEC, "")
-    first = combiner.add_input(combiner.create_accumulator(), np.ones([2, 3, 3], np.int64))
-    before = first[0].copy()
-    combiner.add_input(first, np.ones([2, 3, 3], np.int64))
-    combiner.merge_accumulators([first, first])
-    np.testing.assert_array_equal(first[0], before)
+    combiner = CollectTallies(SPEC, "")
+    first = combiner.add_input(combiner.create_accumulator(), tally_of_photo(np.random.default_rng(0)))
+    merged = combiner.merge_accumulators([first, first])
+    combiner.add_input(merged, tally_of_photo(np.random.default_rng(1)))
+    assert (len(first), len(merged)) == (1, 3)
 
 
 def test_no_photos_at_all_have_undefined_scores(tmp_path):
@@ -203,7 +221,7 @@ def test_no_photos_at_all_have_undefined_scores(tmp_path):
         _ = (
             pipeline
             | beam.Create([], reshuffle=False)
-            | beam.CombineGlobally(SumMatrices(SPEC, ""))
+            | beam.CombineGlobally(CollectTallies(SPEC, ""))
             | beam.Map(
                 lambda values: (tmp_path / "found").write_text(json.dumps({k.name: v for k, v in values.items()}))
             )
@@ -214,6 +232,6 @@ def test_no_photos_at_all_have_undefined_scores(tmp_path):
 
 
 def test_a_wrong_feature_spec_is_an_error_and_not_a_score():
-    metric = SegmentationMetrics(feature_spec='{"background": "sky"}')
+    metric = SegmentationMetrics(feature_spec='{"background": "sky"}', tolerances=TOLERANCES)
     with pytest.raises(ValueError, match="background: 'sky' is none of the classes"):
         metric.computations()

@@ -2,12 +2,20 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from trainer_helpers import SPEC, bilinear, draw_mask, encode
 
 from trainer.confusion import scores
-from trainer.photo_size import photo_matrices, predicted_labels
+from trainer.photo_size import photo_tallies, predicted_labels, true_labels
+from trainer.preprocessing import decoded_labels
 
 SIZES = [(32, 48), (64, 96), (75, 101), (188, 250), (20, 30), (33, 7), (1, 1)]
+
+
+def photo_matrices(mask: bytes, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The confusion matrices of a photo's tallies, at its own size and at the model's."""
+    own, at_model_size = photo_tallies(mask, predicted, SPEC, (5, 1))[:, :, :3]
+    return own, at_model_size
 
 
 def probabilities(seed: int = 0) -> np.ndarray:
@@ -33,10 +41,20 @@ def test_probabilities_are_resized_and_not_labels():
     assert predicted_labels(doubtful, 2, 24)[0].tolist() == [0] * 16 + [1] * 8
 
 
+def test_of_equal_probabilities_the_lower_label_is_taken():
+    even = np.full([2, 2, 3], 1 / 3, np.float32)
+    assert predicted_labels(even, 3, 3).tolist() == [[0] * 3] * 3
+
+
+def test_a_mask_is_read_as_training_reads_it():
+    png = encode(draw_mask(np.random.default_rng(5), 47, 61, [0, 1, 2, 3, 4, 9, 255]))
+    np.testing.assert_array_equal(true_labels(png, SPEC), decoded_labels(tf.constant(png), SPEC).numpy())
+
+
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_both_matrices_count_the_pixels_that_a_person_would_count(height, width):
     mask = draw_mask(np.random.default_rng(height), height, width, [1, 2, 3, 4, 255], block=7)
-    own, at_model_size = photo_matrices(encode(mask), probabilities(), SPEC)
+    own, at_model_size = photo_matrices(encode(mask), probabilities())
     guess = predicted_labels(probabilities(), height, width)
     for label, values in enumerate([(1, 4), (2,), (3,)]):
         row = np.bincount(guess[np.isin(mask, values)], minlength=3)
@@ -51,7 +69,7 @@ def test_both_matrices_count_the_pixels_that_a_person_would_count(height, width)
 def test_a_prediction_of_the_very_mask_is_perfect_at_the_models_size_and_nearly_so_at_the_photos():
     mask = draw_mask(np.random.default_rng(1), 96, 144, [1, 2, 3], block=24)
     sure = np.eye(3, dtype=np.float32)[SPEC.label_table()[mask[1::3, 1::3]]]
-    own, at_model_size = photo_matrices(encode(mask), sure, SPEC)
+    own, at_model_size = photo_matrices(encode(mask), sure)
     assert scores(at_model_size, SPEC.class_names, 1)["mean_iou"] == 1.0
     assert 0.9 < scores(own, SPEC.class_names, 1)["mean_iou"] <= 1.0
 
@@ -61,9 +79,9 @@ def test_an_ignored_region_costs_nothing_at_either_size():
     wrong = np.zeros([32, 48, 3], np.float32)
     wrong[..., 1] = 1
     wrong[:, :24] = [1, 0, 0]
-    halved, _ = photo_matrices(encode(mask), wrong, SPEC)
+    halved, _ = photo_matrices(encode(mask), wrong)
     assert halved[1].tolist() == [64 * 48, 64 * 48, 0]
     mask[:, :48] = 255
-    own, at_model_size = photo_matrices(encode(mask), wrong, SPEC)
+    own, at_model_size = photo_matrices(encode(mask), wrong)
     assert own.tolist() == [[0, 0, 0], [0, 64 * 48, 0], [0, 0, 0]]
     assert at_model_size.tolist() == [[0, 0, 0], [0, 32 * 24, 0], [0, 0, 0]]

@@ -5,8 +5,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.metrics import metric_specs
 
-from components.evaluator.eval_config import BASELINE, CANDIDATE, build_eval_config
-from components.evaluator.settings import GateSettings
+from components.evaluator.eval_config import BASELINE, CANDIDATE, build_eval_config, build_golden_config
+from components.evaluator.settings import GateSettings, MetricSettings
 from trainer.features import ClassSpec, FeatureSpec
 from trainer.metrics import SegmentationMetrics
 
@@ -15,20 +15,28 @@ GOOD = {"mean_iou": 0.6, "photos": 20.0, "iou/pet": 0.5, "iou/background": 0.7, 
 OVERALL, PUGS = (), (("breed", "pug"),)
 
 
-def config(gate: GateSettings = GATE, slice_keys=("breed", "species"), fingerprint: str = "f00d") -> tfma.EvalConfig:
-    return build_eval_config(FeatureSpec(), gate, list(slice_keys), fingerprint)
+def config(
+    gate: GateSettings = GATE, slice_keys=("breed", "species"), fingerprint: str = "f00d", tolerance: int = 5
+) -> tfma.EvalConfig:
+    settings = MetricSettings(boundary_tolerance=tolerance)
+    return build_eval_config(FeatureSpec(), settings, gate, list(slice_keys), fingerprint)
 
 
-def failures(metrics: dict[str, float], slice_key: tuple = OVERALL, drop: float | None = None) -> list[str]:
+def failures(
+    metrics: dict[str, float], slice_key: tuple = OVERALL, drop: float | None = None, gate: GateSettings = GATE
+) -> list[str]:
     """Which scores of a candidate TFMA refuses.
 
     Args:
       metrics: of the candidate.
       slice_key: where they were measured.
       drop: how much its mean IoU lies under the blessed model's; None where no model is blessed yet.
+      gate: thresholds.
     """
     # TFX's Evaluator completes the config so, and drops the baseline and what compares with it while there is none.
-    complete = tfma.utils.update_eval_config_with_defaults(config(), has_baseline=drop is not None, rubber_stamp=True)
+    complete = tfma.utils.update_eval_config_with_defaults(
+        config(gate), has_baseline=drop is not None, rubber_stamp=True
+    )
     keyed = {}
     for name, value in metrics.items():
         model = complete.model_specs[0].name
@@ -76,6 +84,33 @@ def test_mean_iou_may_drop_a_little_under_the_blessed_model(drop, refused):
     assert failures(GOOD, drop=drop) == refused
 
 
+SLICED = GATE.model_copy(
+    update={"min_slice_mean_iou": {"breed": 0.3}, "max_slice_drop": {"breed": 0.1, "species": 0.4}}
+)
+
+
+@pytest.mark.parametrize(
+    "slice_key, mean_iou, drop, refused",
+    [
+        (PUGS, 0.3, 0.099, []),
+        (PUGS, 0.29, 0.0, ["mean_iou"]),
+        (PUGS, 0.9, 0.101, ["mean_iou"]),
+        (PUGS, 0.29, 0.101, ["mean_iou", "mean_iou"]),
+        ((("species", "dog"),), 0.0, 0.399, []),
+        ((("species", "dog"),), 0.9, 0.401, ["mean_iou"]),
+        # The slices' bounds are not those of all photos.
+        (OVERALL, 0.6, 0.015, []),
+    ],
+)
+def test_each_slice_key_has_its_own_bound_and_its_own_drop(slice_key, mean_iou, drop, refused):
+    assert failures(GOOD | {"mean_iou": mean_iou}, slice_key, drop, SLICED) == refused
+
+
+def test_without_a_blessed_model_a_slice_has_its_bound_alone():
+    assert failures(GOOD | {"mean_iou": 0.31}, PUGS, None, SLICED) == []
+    assert failures(GOOD | {"mean_iou": 0.29}, PUGS, None, SLICED) == ["mean_iou"]
+
+
 def test_a_class_without_a_bound_may_be_absent_from_the_evaluation():
     # IoU of a class that is in no mask and no prediction is undefined; no bound was set, so nothing was missed.
     assert failures(GOOD | {"iou/background": float("nan")}) == []
@@ -105,19 +140,30 @@ def test_candidate_and_baseline_are_asked_through_the_same_signature():
         config(fingerprint="beef"),
         config(gate=GateSettings()),
         config(slice_keys=["breed"]),
+        config(tolerance=4),
         build_eval_config(
             FeatureSpec(classes=(ClassSpec(name="pet", values=(1, 3)), ClassSpec(name="background", values=(2,)))),
+            MetricSettings(),
             GATE,
             ["breed", "species"],
             "f00d",
         ),
     ],
-    ids=["metric code", "thresholds", "slices", "classes"],
+    ids=["metric code", "thresholds", "slices", "tolerance", "classes"],
 )
 def test_a_change_of_anything_that_decides_makes_tfx_evaluate_again(other):
     # TFX keys the Evaluator's cache by the text of this config.
     assert config() == config()
     assert other != config()
+
+
+def test_the_golden_set_is_measured_the_same_way_and_decides_nothing():
+    golden = build_golden_config(FeatureSpec(), MetricSettings(), ["breed", "species"], "f00d")
+    gated = config()
+    assert golden.metrics_specs[0].metrics == gated.metrics_specs[0].metrics
+    assert golden.slicing_specs == gated.slicing_specs
+    assert [spec.name for spec in golden.model_specs] == [CANDIDATE]
+    assert not metric_specs.metric_thresholds_from_metrics_specs(golden.metrics_specs, eval_config=golden)
 
 
 def test_the_metric_is_found_by_its_name():

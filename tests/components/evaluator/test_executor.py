@@ -9,9 +9,9 @@ from drawing import save, write_brightness_model, write_pets
 from google.protobuf import json_format
 from tfx.types import standard_artifacts
 
-from components.evaluator.eval_config import build_eval_config
+from components.evaluator.eval_config import build_eval_config, build_golden_config
 from components.evaluator.executor import SUMMARY, Executor
-from components.evaluator.settings import GateSettings
+from components.evaluator.settings import GateSettings, MetricSettings
 from components.example_gen.executor import Executor as ExampleGenExecutor
 from components.example_gen.window import write_window
 from components.inference.evaluate import evaluate
@@ -49,14 +49,16 @@ def bench(tmp_path_factory) -> SimpleNamespace:
     return SimpleNamespace(folder=folder, source=source, examples=examples, models=models)
 
 
-def judge(bench, folder: Path, model: str, gate: GateSettings, baseline: str | None = None) -> tuple[dict, int]:
+def judge(
+    bench, folder: Path, model: str, gate: GateSettings, baseline: str | None = None, tolerance: int = 5
+) -> tuple[dict, int]:
     """The summary of an evaluation, and whether the model is blessed."""
     evaluation = artifact(standard_artifacts.ModelEvaluation, folder / "evaluation")
     blessing = artifact(standard_artifacts.ModelBlessing, folder / "blessing")
     inputs = {"examples": [bench.examples], "model": [bench.models[model]]}
     if baseline is not None:
         inputs["baseline_model"] = [bench.models[baseline]]
-    config = build_eval_config(SPEC, gate, ["breed"], "f00d")
+    config = build_eval_config(SPEC, MetricSettings(boundary_tolerance=tolerance), gate, ["breed"], "f00d")
     properties = {
         "eval_config": json_format.MessageToJson(config),
         "example_splits": json.dumps(["eval"]),
@@ -76,14 +78,17 @@ def test_the_gate_measures_what_segpipe_evaluate_shows(tmp_path, bench):
         for folder, name in (("images", f"{stem}.jpg"), ("annotations/trimaps", f"{stem}.png")):
             save(tmp_path / folder / name, (bench.source / folder / name).read_bytes())
     model = ServedModel(str(bench.folder / "good" / "Format-Serving"))
-    shown = evaluate(
-        model, str(tmp_path / "images"), str(tmp_path / "annotations/trimaps"), DataSettings(), lambda *_: None
-    )
+    folders = str(tmp_path / "images"), str(tmp_path / "annotations/trimaps")
+    shown = evaluate(model, *folders, DataSettings(), MetricSettings(), lambda *_: None)
     summary, blessed = judge(bench, tmp_path, "good", EASY)
     measured = summary["metrics"]
     assert (blessed, summary["refusals"], summary["baseline"]) == (1, [], None)
     assert {name: measured[name] for name in shown["metrics"]} == pytest.approx(shown["metrics"])
     assert {name: measured[f"model_size/{name}"] for name in shown["metrics"]} == pytest.approx(shown["model_size"])
+    assert summary["intervals"] == pytest.approx(shown["intervals"], abs=1e-9)
+    assert summary["intervals"]["mean_iou"] > 0
+    assert summary["slice_intervals"]["breed=pug"]["mean_iou"] > 0
+    assert summary["slice_intervals"]["breed=Bengal"]["mean_iou"] is None, "one photo tells nothing of others"
     assert measured["photos"] == 3.0
     assert {name: scores["photos"] for name, scores in summary["slices"].items()} == {"breed=pug": 2, "breed=Bengal": 1}
     # Thresholds decided something: the model is neither perfect nor empty.
@@ -122,6 +127,49 @@ def test_a_model_that_is_worse_than_the_blessed_one_says_by_how_much(tmp_path, b
         f"mean_iou of all photos is {drop:.4f} under the blessed model's {summary['baseline']['mean_iou']:.4f}, more "
         "than gate.max_drop 0.02"
     ]
+
+
+def test_a_boundary_f1_under_its_bound_is_refused(tmp_path, bench):
+    gate = GateSettings(min_mean_iou=0.0, min_class_iou=0.0, min_mean_boundary_f1=0.9999)
+    summary, blessed = judge(bench, tmp_path, "good", gate, tolerance=0)
+    f1 = summary["metrics"]["mean_boundary_f1"]
+    assert (blessed, 0.1 < f1 < 0.9999) == (0, True)
+    assert summary["refusals"] == [f"mean_boundary_f1 of all photos is {f1:.4f}, under the threshold 0.9999"]
+
+
+def test_a_slice_that_is_worse_than_the_blessed_models_is_refused_and_named(tmp_path, bench):
+    gate = GateSettings(min_mean_iou=0.0, min_class_iou=0.0, max_drop=1.0, max_slice_drop={"breed": 0.05})
+    # Without a blessed model there is nothing to lie under.
+    first, blessed = judge(bench, tmp_path / "first", "good", gate)
+    assert (blessed, first["refusals"]) == (1, [])
+    summary, blessed = judge(bench, tmp_path / "bad", "bad", gate, baseline="good")
+    assert blessed == 0
+    was, now = first["slices"], summary["slices"]
+    assert sorted(summary["refusals"]) == [
+        f"mean_iou of {breed} is {was[breed]['mean_iou'] - now[breed]['mean_iou']:.4f} under the blessed model's "
+        f"{was[breed]['mean_iou']:.4f}, more than gate.max_slice_drop.breed 0.05"
+        for breed in ("breed=Bengal", "breed=pug")
+    ]
+
+
+def test_a_threshold_that_no_photo_could_meet_is_one_sentence(tmp_path, bench):
+    gate = GateSettings(min_mean_iou=0.0, min_class_iou=0.0, min_slice_mean_iou={"species": 0.1})
+    summary, blessed = judge(bench, tmp_path, "good", gate)
+    assert (blessed, summary["refusals"]) == (0, ["no photo has the slice key species, so a threshold was not checked"])
+
+
+def test_the_golden_set_is_measured_on_all_its_photos_and_nothing_is_decided(tmp_path, bench):
+    evaluation = artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation")
+    config = build_golden_config(SPEC, MetricSettings(), ["breed"], "f00d")
+    Executor().Do(
+        {"examples": [bench.examples], "model": [bench.models["bad"]]},
+        {"evaluation": [evaluation]},
+        {"eval_config": json_format.MessageToJson(config), "example_splits": json.dumps(["train", "eval"])},
+    )
+    summary = json.loads(evaluation.get_string_custom_property(SUMMARY))
+    assert (summary["metrics"]["photos"], summary["refusals"], summary["baseline"]) == (5.0, [], None)
+    assert summary["slices"]["breed=pug"]["photos"] == 3.0
+    assert summary["intervals"]["mean_iou"] > 0
 
 
 def test_a_model_as_good_as_the_blessed_one_is_blessed(tmp_path, bench):

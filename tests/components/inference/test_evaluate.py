@@ -8,8 +8,10 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from drawing import encoded, save
+from trainer_helpers import brute_half_widths, scores_of_photos
 
 from components.errors import UsageError
+from components.evaluator.settings import MetricSettings
 from components.inference.evaluate import evaluate
 from components.ingest.settings import DataSettings
 from pipeline.cli import main
@@ -17,6 +19,8 @@ from pipeline.cli import main
 NAMES, VALUES, IGNORED = ["night", "dusk", "day"], np.array([7, 40, 200], np.uint8), 255
 HEIGHT, WIDTH = 32, 48
 """The model's size."""
+TOLERANCE = 2
+TOLERANCES = MetricSettings(boundary_tolerance=TOLERANCE, model_boundary_tolerance=TOLERANCE)
 
 
 def photo(height: int, width: int, seed: int) -> bytes:
@@ -26,9 +30,9 @@ def photo(height: int, width: int, seed: int) -> bytes:
 
 
 def labels_of(mask: np.ndarray) -> np.ndarray:
-    """Labels 0..2 by the user's values, -1 where nothing counts; 41 is the second value of dusk."""
-    table = {7: 0, 40: 1, 41: 1, 200: 2, 255: -1}
-    return np.vectorize(table.get)(mask)
+    """uint8 labels 0..2 by the user's values, 255 where nothing counts; 41 is the second value of dusk."""
+    table = {7: 0, 40: 1, 41: 1, 200: 2, 255: 255}
+    return np.vectorize(table.get)(mask).astype(np.uint8)
 
 
 def upscaled(one_hot: np.ndarray, factor: int) -> np.ndarray:
@@ -48,26 +52,20 @@ def predicted(jpeg: bytes, factor: int) -> np.ndarray:
     pixels = tf.io.decode_jpeg(jpeg).numpy().astype(np.float64)
     small = pixels.reshape(HEIGHT, factor, WIDTH, factor, 3).mean(axis=(1, 3))
     labels = ((small.sum(axis=-1) + 0.5) / 768 * 3).astype(int)
-    return upscaled(np.eye(3)[labels], factor).argmax(axis=-1)
+    return upscaled(np.eye(3)[labels], factor).argmax(axis=-1).astype(np.uint8)
 
 
-def expected(pairs: list[tuple[bytes, np.ndarray, int]]) -> tuple[dict, list]:
-    """Scores and confusion matrix by their definitions, over all pixels of all photos."""
-    truth = np.concatenate([labels_of(mask).ravel() for _, mask, _ in pairs])
-    guess = np.concatenate([predicted(jpeg, factor).ravel() for jpeg, _, factor in pairs])
-    guess, truth = guess[truth >= 0], truth[truth >= 0]
-    metrics, ious = {"pixel_accuracy": float((guess == truth).mean())}, []
-    for label, name in enumerate(NAMES):
-        both, either = ((guess == label) & (truth == label)).sum(), ((guess == label) | (truth == label)).sum()
-        metrics[f"iou/{name}"] = both / either if either else None
-        ious += [both / either] if either else []
-        total = (guess == label).sum() + (truth == label).sum()
-        metrics[f"dice/{name}"] = 2 * both / total if total else None
-    metrics["mean_iou"] = float(np.mean(ious))
-    # Night is the background of this model.
-    metrics["binary_iou"] = ((guess > 0) & (truth > 0)).sum() / ((guess > 0) | (truth > 0)).sum()
+def expected(pairs: list[tuple[bytes, np.ndarray, int]]) -> tuple[dict, dict, list]:
+    """Scores, intervals and confusion matrix by their definitions; night is the background of this model."""
+    photos = [(labels_of(mask), predicted(jpeg, factor)) for jpeg, mask, factor in pairs]
+    truth, guess = (np.concatenate([photo[part].ravel() for photo in photos]) for part in (0, 1))
     matrix = [[int(((truth == t) & (guess == g)).sum()) for g in range(3)] for t in range(3)]
-    return metrics, matrix
+    intervals = brute_half_widths(photos, NAMES, 0, TOLERANCE)
+    return scores_of_photos(photos, NAMES, 0, TOLERANCE), none_for_nan(intervals), matrix
+
+
+def none_for_nan(values: dict) -> dict:
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 
 def write(folder: Path, factors: list[int], classes: int = 3, ignore: bool = True) -> list:
@@ -88,14 +86,22 @@ def write(folder: Path, factors: list[int], classes: int = 3, ignore: bool = Tru
 
 
 def run(model, folder: Path, done=lambda count, total: None) -> dict:
-    return evaluate(model, str(folder / "photos"), str(folder / "masks"), DataSettings(), done)
+    return evaluate(
+        model,
+        str(folder / "photos"),
+        str(folder / "masks"),
+        DataSettings(),
+        TOLERANCES,
+        done,
+    )
 
 
-@pytest.mark.parametrize("factors", [[1], [2], [1, 2, 4, 1]], ids=["model's size", "twice its size", "all sizes"])
+@pytest.mark.parametrize("factors", [[1], [2], [1, 2, 3, 1]], ids=["model's size", "twice its size", "all sizes"])
 def test_the_numbers_are_those_of_an_independent_computation(tmp_path, model, factors):
-    metrics, matrix = expected(write(tmp_path, factors))
+    metrics, intervals, matrix = expected(write(tmp_path, factors))
     found = run(model, tmp_path)
     assert found["metrics"] == pytest.approx(metrics, abs=1e-12)
+    assert found["intervals"] == pytest.approx(intervals, abs=1e-9)
     assert found["confusion_matrix"] == matrix
     assert (found["photos"], found["classes"], found["skipped"]) == (len(factors), NAMES, {})
     # The masks were made partly wrong: a comparison of ones would show little.
@@ -136,7 +142,7 @@ def test_what_cannot_be_scored_is_skipped_with_its_reason(tmp_path, model):
     found = run(model, tmp_path, lambda *counts: calls.append(counts))
     assert found["skipped"] == {name: reason for name, (reason, _, _) in broken.items()} | {"no_mask.jpg": "no_mask"}
     assert found["photos"] == 2
-    assert found["confusion_matrix"] == expected(pairs)[1]
+    assert found["confusion_matrix"] == expected(pairs)[2]
     assert calls == [(count, 6) for count in range(1, 7)]
 
 
@@ -153,6 +159,9 @@ def test_the_command_prints_the_same_as_json(tmp_path, model, model_folder):
     (workspace / "serving_model").mkdir(parents=True)
     (workspace / "serving_model" / "5").symlink_to(model_folder)
     folders = ["--images", str(tmp_path / "photos"), "--masks", str(tmp_path / "masks")]
-    result = CliRunner().invoke(main, ["evaluate", *folders, "--workspace", str(workspace), "--json"])
+    config = tmp_path / "own.yaml"
+    config.write_text(f"metrics: {{boundary_tolerance: {TOLERANCE}, model_boundary_tolerance: {TOLERANCE}}}")
+    arguments = ["evaluate", *folders, "--workspace", str(workspace), "--config", str(config), "--json"]
+    result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0
     assert json.loads(result.stdout) == run(model, tmp_path)
