@@ -10,6 +10,7 @@ from trainer.metrics import PHOTOS, SegmentationMetrics
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
+SIGNATURE = "from_examples"
 
 
 def build_eval_config(
@@ -24,8 +25,8 @@ def build_eval_config(
       fingerprint: hash of the metric code.
     """
     config = tfma.EvalConfig()
-    config.model_specs.add(name=CANDIDATE, signature_name="from_examples")
-    config.model_specs.add(name=BASELINE, signature_name="from_examples", is_baseline=True)
+    config.model_specs.add(name=CANDIDATE, signature_name=SIGNATURE)
+    config.model_specs.add(name=BASELINE, signature_name=SIGNATURE, is_baseline=True)
     config.slicing_specs.add()
     for key in slice_keys:
         config.slicing_specs.add(feature_keys=[key])
