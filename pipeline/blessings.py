@@ -1,4 +1,4 @@
-"""Blessings by hand, as MLMD holds them: a ModelBlessing as the Evaluator's, with who gave it, why, and what was pushed."""
+"""Blessings by hand, as MLMD holds them: a ModelBlessing as the Evaluator's, with who gave it, why, and the version."""
 
 from dataclasses import dataclass
 

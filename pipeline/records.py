@@ -196,7 +196,7 @@ def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -
 def _bless(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing], live: bool) -> None:
     """Says of a run that the gate refused what became of `segpipe bless`, before it or after it.
 
-    A later run that takes a blessed model from the cache is refused again, but nothing is wrong while that model is live.
+    A later run that takes a blessed model from the cache is refused again; nothing is wrong while that model is live.
     """
     attempt, model = run.nodes.get(HAND_BLESSING), run.output("Trainer", "model")
     blessing = blessings.get(model.uri) if model is not None else None
