@@ -142,7 +142,7 @@ def run(workspace, config, engine, span, quiet) -> None:
     Example: segpipe run --config own.yaml
     """
     from pipeline.execute import execute
-    from pipeline.tables import scores_table
+    from pipeline.tables import blessing_text, scores_table
 
     execution = execute(config, workspace, engine, span, quiet)
     finished, console = execution.run, _console()
@@ -150,12 +150,36 @@ def run(workspace, config, engine, span, quiet) -> None:
         summary = finished.summary
         table = scores_table(summary["metrics"], summary["baseline"], summary.get("intervals"), finished.golden)
         console.print(table)
+        if summary["lost_baseline"]:
+            console.print(f"warning: {summary['lost_baseline']}", soft_wrap=True, markup=False)
     picture = os.path.join(execution.report, "predictions.png")
     console.print(f"report {execution.report}\npicture {picture}\nlog {execution.log}", soft_wrap=True)
     if finished.verdict == "refused":
         raise RefusedError("refused, nothing is pushed: " + "; ".join(finished.reasons))
     what = "pushed version" if finished.verdict == "pushed" else "nothing new; live is version"
     console.print(f"{what} {finished.version} in {workspace.serving}/{finished.version}", soft_wrap=True)
+    if finished.blessing is not None:
+        console.print(blessing_text(finished.blessing), soft_wrap=True, markup=False)
+
+
+@main.command()
+@click.argument("run", metavar="RUN")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
+@_with_workspace
+def bless(workspace, run, reason) -> None:
+    """Push the model of a run although the gate refused it.
+
+    RUN is a run's id as `segpipe status` lists it, or `latest`. The canary asks the model again first, and nobody can
+    overrule the canary. The model is the baseline of the next run.
+
+    Example: segpipe bless latest --reason "the new camera is darker; masks checked by eye"
+    """
+    from pipeline.bless import bless as bless_run
+
+    blessed, new = bless_run(workspace, run, reason)
+    what = "blessed" if new else "nothing new, was blessed before:"
+    version = blessed.version
+    click.echo(f"{what} run {blessed.run_id}, pushed as version {version} in {workspace.serving}/{version}")
 
 
 def _model(workspace, version: int | None):

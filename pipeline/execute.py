@@ -47,11 +47,10 @@ def execute(config: Config, workspace: Workspace, engine: str, span: int | None,
         problem = _run(config, workspace, engine, span, progress)
         run = newest_run(workspace.metadata)
         if run is None or (before is not None and run.run_id == before.run_id):
-            raise problem if isinstance(problem, SegpipeError) else _failure("the run", problem, log)
-        report = os.path.join(workspace.reports, run.run_id.replace(":", "-"))
-        _write_report(run, report)
+            raise problem if isinstance(problem, SegpipeError) else failure("the run", problem, log)
+        report = write_report(workspace, run)
     if problem is not None and run.verdict != "refused":
-        raise _failure(progress.node or "the run", problem, log) from problem
+        raise failure(progress.node or "the run", problem, log) from problem
     return Execution(run, log, report)
 
 
@@ -73,14 +72,17 @@ def _run(
     return None
 
 
-def _failure(what: str, problem: Exception | None, log: str) -> SegpipeError:
+def failure(what: str, problem: Exception | None, log: str) -> SegpipeError:
+    """The sentence for what broke, naming the log; `problem` is None if nothing was raised and nothing recorded."""
     last = traceback.format_exception_only(problem)[-1].strip().splitlines() if problem else ["it left no record"]
     return SegpipeError(f"{what} failed ({last[0]}); the log is {log}; mend the cause and run again")
 
 
-def _write_report(run: RunRecord, folder: str) -> None:
+def write_report(workspace: Workspace, run: RunRecord) -> str:
+    """Writes `report.json` and the picture of a run, over those of before; returns their folder."""
     from components.run_report.comparison import write_comparison
 
+    folder = os.path.join(workspace.reports, run.run_id.replace(":", "-"))
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "report.json"), "w", encoding="utf-8") as file:
         json.dump(run_summary(run), file, indent=2)
@@ -91,3 +93,4 @@ def _write_report(run: RunRecord, folder: str) -> None:
             os.path.join(examples.uri, "Split-eval"),
             os.path.join(folder, "predictions.png"),
         )
+    return folder

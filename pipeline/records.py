@@ -10,7 +10,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -19,7 +19,9 @@ from components.anomaly_gate.anomalies import FILE, describe_anomalies
 from components.errors import SegpipeError
 from components.evaluator import SUMMARY
 from components.model_canary.refusal import refusal_file
-from components.pusher import NEW_VERSION
+from components.pusher import LIVE, NEW_VERSION
+from pipeline.blessings import NODE as HAND_BLESSING
+from pipeline.blessings import Blessing, read_blessings
 
 _STATES = metadata_store_pb2.Execution.State
 
@@ -46,11 +48,13 @@ class RunRecord:
       run_id: TFX's id of the run.
       started: seconds since 1970.
       nodes: by name.
-      verdict: running, interrupted, failed, refused, pushed (a new version) or unchanged (it was live already).
+      verdict: running, interrupted, failed, refused, pushed (a new version), unchanged (it was live already) or blessed
+        (by hand after the gate refused it).
       reasons: sentences, why it was refused.
       summary: the Evaluator's `summary`, or None if it did not get there.
       golden: `span`, `metrics`, `intervals` and more of the model on the golden span, or None without one.
       version: the version of the pushed model, or None.
+      blessing: who blessed its model by hand, and why; or None.
     """
 
     run_id: str
@@ -61,6 +65,7 @@ class RunRecord:
     summary: dict | None = None
     golden: dict | None = None
     version: int | None = None
+    blessing: Blessing | None = None
 
     def output(self, node: str, key: str) -> metadata_store_pb2.Artifact | None:
         """An output artifact of a node that finished, or None."""
@@ -77,6 +82,8 @@ def run_summary(run: RunRecord) -> dict:
         "verdict": run.verdict,
         "reasons": run.reasons,
         "version": run.version,
+        "blessing": None if run.blessing is None else asdict(run.blessing),
+        "lost_baseline": summary.get("lost_baseline"),
         "metrics": summary.get("metrics"),
         "baseline": summary.get("baseline"),
         "slices": summary.get("slices"),
@@ -125,8 +132,9 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False) -
         contexts = sorted(contexts, key=lambda context: context.id)
         chosen = contexts if newest is None else contexts[-newest:]
         runs = [_run(store, context) for context in chosen]
+        blessings = read_blessings(store)
     for run in runs:
-        _judge(run, os.path.join(os.path.dirname(metadata), "pipeline_root"))
+        _judge(run, os.path.join(os.path.dirname(metadata), "pipeline_root"), blessings)
     for run in runs if not writing else runs[:-1]:
         if run.verdict == "running":
             run.verdict = "interrupted"
@@ -162,8 +170,8 @@ def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Exe
     return NodeRecord(name, execution.id, _STATES.Name(execution.last_known_state).lower(), spent / 1000)
 
 
-def _judge(run: RunRecord, pipeline_root: str) -> None:
-    """Fills in verdict, reasons, summary and version from the nodes' outputs."""
+def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -> None:
+    """Fills in verdict, reasons, summary, golden, version and blessing from the nodes' outputs."""
     run.summary, run.golden = _evaluation(run, "SegmentationEvaluator"), _golden(run)
     states = {node.state for node in run.nodes.values()}
     gate = run.nodes.get("AnomalyGate")
@@ -171,7 +179,7 @@ def _judge(run: RunRecord, pipeline_root: str) -> None:
         run.reasons = _anomalies(run.output("ExampleValidator", "anomalies"))
     canary = run.nodes.get("ModelCanary")
     if canary is not None and canary.state == "failed":
-        run.reasons = _canary_reasons(os.path.join(pipeline_root, canary.name), canary.execution_id)
+        run.reasons = _canary_reasons(pipeline_root, canary)
     if run.reasons:
         run.verdict = "refused"
     elif "failed" in states or "canceled" in states:
@@ -184,7 +192,22 @@ def _judge(run: RunRecord, pipeline_root: str) -> None:
         new = run.nodes["AtomicPusher"].state == "complete" and pushed.custom_properties[NEW_VERSION].int_value
         run.verdict = "pushed" if new else "unchanged"
     else:
-        run.verdict, run.reasons = "refused", (run.summary or {}).get("refusals", [])
+        run.verdict, run.reasons = "refused", list((run.summary or {}).get("refusals", []))
+        _bless(run, pipeline_root, blessings, bool(pushed.custom_properties[LIVE].int_value))
+
+
+def _bless(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing], live: bool) -> None:
+    """Says of a run that the gate refused what became of `segpipe bless`, before it or after it.
+
+    A later run that takes a blessed model from the cache is refused again; nothing is wrong while that model is live.
+    """
+    attempt, model = run.nodes.get(HAND_BLESSING), run.output("Trainer", "model")
+    blessing = blessings.get(model.uri) if model is not None else None
+    if blessing is not None and (run.started < blessing.at or live):
+        run.verdict = "unchanged" if live else "blessed"
+        run.blessing, run.version = blessing, blessing.version
+    elif attempt is not None and attempt.state == "failed":
+        run.reasons += _canary_reasons(pipeline_root, attempt)
 
 
 def _evaluation(run: RunRecord, node: str) -> dict | None:
@@ -211,8 +234,8 @@ def _anomalies(artifact: metadata_store_pb2.Artifact | None) -> list[str]:
     return named
 
 
-def _canary_reasons(node_folder: str, execution_id: int) -> list[str]:
-    path = refusal_file(node_folder, execution_id)
+def _canary_reasons(pipeline_root: str, node: NodeRecord) -> list[str]:
+    path = refusal_file(os.path.join(pipeline_root, node.name), node.execution_id)
     if not os.path.isfile(path):
         return []
     with open(path, encoding="utf-8") as file:

@@ -1,12 +1,15 @@
 """Tables for the terminal, made from records."""
 
+from rich.markup import escape
 from rich.table import Table
 
+from pipeline.blessings import Blessing
 from pipeline.records import RunRecord
 
 COLOURS = {
     "pushed": "green",
     "unchanged": "green",
+    "blessed": "green",
     "refused": "yellow",
     "failed": "red",
     "interrupted": "red",
@@ -78,11 +81,19 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
             score_text(run.summary["metrics"].get("mean_iou")) if run.summary else "-",
             *([score_text(run.golden["metrics"].get("mean_iou") if run.golden else None)] if golden else []),
             f"{len(states) - states.count('cached')} of {len(states)}",
-            _reasons(run) or ", ".join(running),
+            escape(_why(run)) or ", ".join(running),
         )
     return table
 
 
-def _reasons(run: RunRecord, most: int = 3) -> str:
+def blessing_text(blessing: Blessing) -> str:
+    """Who blessed a model by hand, and why."""
+    return f"blessed by {blessing.by}: {blessing.reason}"
+
+
+def _why(run: RunRecord, most: int = 3) -> str:
     more = len(run.reasons) - most
-    return "; ".join(run.reasons[:most]) + (f"; and {more} more" if more > 0 else "")
+    parts = [blessing_text(run.blessing)] if run.blessing is not None else []
+    parts += run.reasons[:most] + ([f"and {more} more"] if more > 0 else [])
+    lost = (run.summary or {}).get("lost_baseline")
+    return "; ".join(parts + ([lost] if lost else []))
