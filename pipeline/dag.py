@@ -10,6 +10,7 @@ from components.evaluator.eval_config import build_eval_config
 from components.example_gen.component import SpanExampleGen
 from components.model_canary.component import ModelCanary
 from components.pusher.component import AtomicPusher
+from components.trainer.component import SegmentationTrainer
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
 from pipeline.plan import Places
@@ -58,7 +59,7 @@ def create_pipeline(
     # TFX has no edge for "only if the gate let it pass".
     transform.add_upstream_node(gate)
 
-    trainer = tfx.components.Trainer(
+    trainer = SegmentationTrainer(
         run_fn=run_fn,
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
@@ -68,9 +69,9 @@ def create_pipeline(
         | {
             "model": config.model.model_dump_json(),
             "training": config.training.model_dump_json(),
-            "fingerprint": fingerprint(run_fn.rpartition(".")[0]),
+            "fingerprint": fingerprint(run_fn.rpartition(".")[0]) + fingerprint("components.trainer.executor"),
         },
-    )
+    ).with_id("Trainer")
     model = trainer.outputs["model"]
     canary = ModelCanary(model, examples, fingerprint("components.model_canary.executor"))
 
