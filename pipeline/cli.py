@@ -206,6 +206,37 @@ def predict(workspace, config, photos, output, version) -> None:
 
 
 @main.command()
+@click.option("--span", type=click.IntRange(1), help="The span whose photos get masks.")
+@click.option("--images", metavar="DIR", help="Or a folder of photos, which need no masks.")
+@click.option("--output", required=True, metavar="DIR", help="Folder to write the records and manifest.json to.")
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@_with_config
+@_with_workspace
+def infer(workspace, config, span, images, output, quiet) -> None:
+    """Write the masks of a whole span or folder as sharded TFRecords, with the live model.
+
+    Example: segpipe infer --images photos --output masks
+    """
+    from pipeline.inference import infer as infer_all
+
+    done = infer_all(config, workspace, span, images, output, quiet)
+    manifest = done.manifest
+    for file, why in manifest.skipped.items():
+        click.echo(f"segpipe: {file}: {why}; skipped", err=True)
+    what = "wrote" if done.new else "nothing new;"
+    shards = "shard" if len(manifest.shards) == 1 else "shards"
+    click.echo(
+        f"{what} {manifest.records} masks of model version {manifest.model_version} in {len(manifest.shards)} {shards} "
+        f"in {output}"
+    )
+    click.echo(
+        f"{manifest.photos_found} photos found = {manifest.records} masks + {len(manifest.skipped)} skipped\n"
+        f"log {done.log}"
+    )
+    sys.exit(1 if manifest.skipped else 0)
+
+
+@main.command()
 @click.option("--images", required=True, metavar="DIR", help="Folder of photos.")
 @click.option("--masks", required=True, metavar="DIR", help="Folder of masks with the photos' stems.")
 @click.option("--version", type=int, help="Version of the model; the live one if left out.")

@@ -32,7 +32,8 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pipeline_name: str = Field(default="segpipe", pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
+    # TFX takes 63 characters, and batch inference adds `.infer` to them.
+    pipeline_name: str = Field(default="segpipe", pattern=r"^[a-z][a-z0-9-]*$", max_length=57)
     data: DataSettings = DataSettings()
     features: FeatureSpec = FeatureSpec()
     schema_file: str | None = None

@@ -11,7 +11,7 @@ from rich.console import Console
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.errors import SegpipeError
-from pipeline.records import list_runs, newest_run, run_summary
+from pipeline.records import INFERENCE, list_runs, newest_run, run_summary
 from pipeline.tables import runs_table, scores_table
 
 REFUSED = {"metrics": {"mean_iou": 0.31}, "baseline": None, "slices": {}, "refusals": ["mean_iou is under 0.5"]}
@@ -38,9 +38,9 @@ class Store:
             return known.id
         return self._store.put_contexts([mlmd.Context(type_id=self._types[kind], name=name)])[0]
 
-    def node(self, run: str, name: str, state: str, **outputs: dict) -> None:
+    def node(self, run: str, name: str, state: str, pipeline: str = "segpipe", **outputs: dict) -> None:
         """One execution; `outputs` maps a key to the custom properties of its artifact, `uri` apart."""
-        contexts = [self._context("pipeline_run", run), self._context("node", f"segpipe.{name}")]
+        contexts = [self._context("pipeline_run", run), self._context("node", f"{pipeline}.{name}")]
         execution = mlmd.Execution(type_id=self._execution, last_known_state=mlmd.Execution.State.Value(state))
         artifacts = []
         for key, properties in outputs.items():
@@ -134,6 +134,25 @@ def test_runs_are_listed_oldest_first_and_the_newest_can_be_asked_for(store):
     assert [run.run_id for run in list_runs(store.path)] == ["r0", "r1", "r2", "r3", "r4"]
     assert [run.run_id for run in list_runs(store.path, newest=2)] == ["r3", "r4"]
     assert newest_run(store.path).run_id == "r4"
+
+
+def test_batch_inference_is_no_training_run_and_is_listed_apart(store):
+    store.node("r1", "Trainer", "COMPLETE")
+    store.node("i1", "BulkInferrer", "COMPLETE", "segpipe.infer")
+    store.node("r2", "Trainer", "COMPLETE")
+    store.node("i2", "BulkInferrer", "COMPLETE", "segpipe.infer")
+    assert [run.run_id for run in list_runs(store.path)] == ["r1", "r2"]
+    assert [run.run_id for run in list_runs(store.path, newest=2)] == ["r1", "r2"]
+    assert newest_run(store.path).run_id == "r2"
+    assert [run.run_id for run in list_runs(store.path, kind=INFERENCE)] == ["i1", "i2"]
+    assert newest_run(store.path, INFERENCE).nodes["BulkInferrer"].state == "complete"
+
+
+def test_a_training_run_that_did_not_end_was_interrupted_though_inference_goes_on(store):
+    store.node("r1", "Trainer", "RUNNING")
+    store.node("i1", "BulkInferrer", "RUNNING", "segpipe.infer")
+    assert [run.verdict for run in list_runs(store.path, writing=True)] == ["interrupted"]
+    assert [run.verdict for run in list_runs(store.path, writing=True, kind=INFERENCE)] == ["running"]
 
 
 def test_a_workspace_that_never_ran_has_no_runs(tmp_path):
