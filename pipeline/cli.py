@@ -133,17 +133,24 @@ def ingest(workspace, config, images, masks, split_lists, span, max_quarantine) 
 @main.command()
 @click.option("--engine", type=click.Choice(["local", "beam"]), default="local", show_default=True)
 @click.option("--span", type=click.IntRange(1), help="The span to run on; the newest if left out.")
+@click.option("--tuned", is_flag=True, help="Take the values that the newest segpipe tune found best.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @_with_config
 @_with_workspace
-def run(workspace, config, engine, span, quiet) -> None:
+def run(workspace, config, engine, span, tuned, quiet) -> None:
     """Validate, transform, train, gate and push.
 
     Example: segpipe run --config own.yaml
     """
     from pipeline.execute import execute
-    from pipeline.tables import scores_table
+    from pipeline.tables import scores_table, value_text
 
+    if tuned:
+        from pipeline.tuning import with_tuned
+
+        config, taken = with_tuned(config, workspace)
+        for path, (before, after) in taken.items():
+            click.echo(f"tuned: {path} {value_text(after)} (the config says {value_text(before)})")
     execution = execute(config, workspace, engine, span, quiet)
     finished, console = execution.run, _console()
     if finished.summary:
@@ -154,6 +161,30 @@ def run(workspace, config, engine, span, quiet) -> None:
         raise RefusedError("refused, nothing is pushed: " + "; ".join(finished.reasons))
     what = "pushed version" if finished.verdict == "pushed" else "nothing new; live is version"
     console.print(f"{what} {finished.version} in {workspace.serving}/{finished.version}", soft_wrap=True)
+
+
+@main.command()
+@click.option("--span", type=click.IntRange(1), help="The span to search on; the newest if left out.")
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@_with_config
+@_with_workspace
+def tune(workspace, config, span, quiet) -> None:
+    """Search for better settings with short trainings; `segpipe run --tuned` takes the best.
+
+    Example: segpipe tune --config own.yaml
+    """
+    from pipeline.tables import trials_table
+    from pipeline.tuning import tune as search
+
+    done = search(config, workspace, span, quiet)
+    console = _console()
+    console.print(trials_table(done.trials))
+    failed = config.tuning.trials - len(done.trials)
+    if failed:
+        console.print(
+            f"{failed} of {config.tuning.trials} trials failed or would have repeated others; the log says why"
+        )
+    console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
 def _model(workspace, version: int | None):

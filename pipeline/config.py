@@ -14,6 +14,7 @@ from components.evaluator.settings import GateSettings
 from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
+from trainer.tuning import TuningSettings, typed_space
 
 
 class Config(BaseModel):
@@ -26,6 +27,7 @@ class Config(BaseModel):
       schema_file: the schema the data must fit, relative to the config file; None takes the curated one, fitted to
         `features` and `data.slice_keys`.
       model, training: the net and its recipe.
+      tuning: what `segpipe tune` varies, and its budget.
       gate: what a model must reach.
       beam_args: arguments of every Beam pipeline.
     """
@@ -39,6 +41,7 @@ class Config(BaseModel):
     schema_file: str | None = None
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+    tuning: TuningSettings = TuningSettings()
     gate: GateSettings = GateSettings()
     beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 
@@ -49,6 +52,14 @@ class Config(BaseModel):
             if not argument.startswith("--"):
                 raise ValueError(f"{argument!r} is no option of Beam; write it as --name=value")
         return arguments
+
+    @model_validator(mode="after")
+    def _tuning_names_what_there_is(self) -> "Config":
+        try:
+            typed_space(self.tuning, self.model, self.training)
+        except ValueError as error:
+            raise ValueError(f"tuning.space: {error}") from error
+        return self
 
     @model_validator(mode="after")
     def _gate_names_what_there_is(self) -> "Config":

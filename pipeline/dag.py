@@ -1,5 +1,7 @@
 """The DAG, top to bottom, the same on every engine."""
 
+from typing import NamedTuple
+
 import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
@@ -17,24 +19,20 @@ from pipeline.plan import Places
 
 PREPROCESSING_FN = "trainer.preprocessing.preprocessing_fn"
 RUN_FN = "trainer.train.run_fn"
+TUNER_FN = "trainer.tuner.tuner_fn"
 
 
-def create_pipeline(
-    config: Config,
-    places: Places,
-    metadata: metadata_store_pb2.ConnectionConfig | None = None,
-    run_fn: str = RUN_FN,
-) -> tfx.dsl.Pipeline:
-    """Builds the pipeline.
+class Prepared(NamedTuple):
+    """The nodes before training, in order, and those among them that others read."""
 
-    Args:
-      config: everything a user may choose.
-      places: paths of this engine.
-      metadata: MLMD connection, where the engine does not bring its own.
-      run_fn: dotted name of the training function.
-    """
-    spec = config.features
-    features = {"feature_spec": spec.model_dump_json()}
+    nodes: list
+    examples: tfx.dsl.Channel
+    schema: tfx.dsl.Channel
+    transform: tfx.components.Transform
+
+
+def _prepare(config: Config, places: Places) -> Prepared:
+    features = _features(config)
 
     example_gen = SpanExampleGen(places.window, fingerprint("components.example_gen.executor"))
     examples = example_gen.outputs["examples"]
@@ -59,13 +57,36 @@ def create_pipeline(
     # TFX has no edge for "only if the gate let it pass".
     transform.add_upstream_node(gate)
 
+    nodes = [example_gen, schema_gen, statistics_gen, validator, gate, transform]
+    return Prepared(nodes, examples, schema, transform)
+
+
+def _features(config: Config) -> dict[str, str]:
+    return {"feature_spec": config.features.model_dump_json()}
+
+
+def create_pipeline(
+    config: Config,
+    places: Places,
+    metadata: metadata_store_pb2.ConnectionConfig | None = None,
+    run_fn: str = RUN_FN,
+) -> tfx.dsl.Pipeline:
+    """Builds the pipeline.
+
+    Args:
+      config: everything a user may choose.
+      places: paths of this engine.
+      metadata: MLMD connection, where the engine does not bring its own.
+      run_fn: dotted name of the training function.
+    """
+    nodes, examples, schema, transform = _prepare(config, places)
     trainer = SegmentationTrainer(
         run_fn=run_fn,
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
-        custom_config=features
+        custom_config=_features(config)
         | {
             "model": config.model.model_dump_json(),
             "training": config.training.model_dump_json(),
@@ -87,7 +108,7 @@ def create_pipeline(
         model=model,
         baseline_model=blessed.outputs["model"],
         eval_config=build_eval_config(
-            spec, config.gate, list(config.data.slice_keys), fingerprint("components.evaluator.executor")
+            config.features, config.gate, list(config.data.slice_keys), fingerprint("components.evaluator.executor")
         ),
     )
     # A blessing makes a baseline, so a model that does not load must not get as far as that.
@@ -99,22 +120,44 @@ def create_pipeline(
         serving_folder=places.serving,
         fingerprint=fingerprint("components.pusher.executor"),
     )
+    return _pipeline(config, places, metadata, [*nodes, trainer, canary, blessed, evaluator, pusher])
+
+
+def create_tuning_pipeline(
+    config: Config, places: Places, metadata: metadata_store_pb2.ConnectionConfig | None = None
+) -> tfx.dsl.Pipeline:
+    """Builds the pipeline of `segpipe tune`: the name and the nodes of a run as far as Transform, so that they share a
+    cache, then the search.
+
+    Args:
+      config, places, metadata: see `create_pipeline`.
+    """
+    nodes, _, _, transform = _prepare(config, places)
+    tuner = tfx.components.Tuner(
+        tuner_fn=TUNER_FN,
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        # TFX asks for a second split by itself; the search reads but the first.
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["train"]),
+        custom_config=_features(config)
+        | {
+            "model": config.model.model_dump_json(),
+            "training": config.training.model_dump_json(),
+            "tuning": config.tuning.model_dump_json(),
+            "fingerprint": fingerprint(TUNER_FN.rpartition(".")[0]),
+        },
+    )
+    return _pipeline(config, places, metadata, [*nodes, tuner])
+
+
+def _pipeline(
+    config: Config, places: Places, metadata: metadata_store_pb2.ConnectionConfig | None, nodes: list
+) -> tfx.dsl.Pipeline:
     return tfx.dsl.Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=places.pipeline_root,
-        components=[
-            example_gen,
-            schema_gen,
-            statistics_gen,
-            validator,
-            gate,
-            transform,
-            trainer,
-            canary,
-            blessed,
-            evaluator,
-            pusher,
-        ],
+        components=nodes,
         enable_cache=True,
         metadata_connection_config=metadata,
         beam_pipeline_args=config.beam_args,

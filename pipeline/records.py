@@ -51,7 +51,7 @@ class RunRecord:
       run_id: TFX's id of the run.
       started: seconds since 1970.
       nodes: by name.
-      verdict: running, interrupted, failed, refused, pushed (a new version) or unchanged (it was live already).
+      verdict: running, interrupted, failed, refused, pushed (a new version), unchanged (it was live already) or tuned.
       reasons: sentences, why it was refused.
       summary: the Evaluator's `summary`, or None if it did not get there.
       version: the version of the pushed model, or None.
@@ -183,6 +183,8 @@ def _judge(run: RunRecord, pipeline_root: str) -> None:
         run.verdict = "refused"
     elif "failed" in states or "canceled" in states:
         run.verdict = "failed"
+    elif run.output("Tuner", "best_hyperparameters") is not None:
+        run.verdict = "tuned"
     pushed = run.output("AtomicPusher", "pushed_model")
     if pushed is None:
         return

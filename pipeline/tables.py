@@ -7,6 +7,7 @@ from pipeline.records import RunRecord
 COLOURS = {
     "pushed": "green",
     "unchanged": "green",
+    "tuned": "green",
     "refused": "yellow",
     "failed": "red",
     "interrupted": "red",
@@ -63,6 +64,29 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
             _reasons(run) or ", ".join(running),
         )
     return table
+
+
+def trials_table(trials: list[dict]) -> Table:
+    """The trials of a search, best first.
+
+    Args:
+      trials: `trial_id`, `score` and a value per path.
+    """
+    table = Table(box=None, pad_edge=False)
+    names = [name for name in trials[0] if name not in ("trial_id", "score")]
+    table.add_column("trial")
+    table.add_column("mean_iou", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    for trial in trials:
+        values = (value_text(trial[name]) for name in names)
+        table.add_row(trial["trial_id"], score_text(trial["score"]), *values)
+    return table
+
+
+def value_text(value: object) -> str:
+    """A setting's value, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _reasons(run: RunRecord, most: int = 3) -> str:

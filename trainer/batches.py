@@ -23,6 +23,18 @@ def _examples(patterns: list[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(_files(patterns), compression_type="GZIP")
 
 
+def _part(examples: tf.data.Dataset, every: int | None, held_out: bool) -> tf.data.Dataset:
+    """Every n-th example, or all the others; by position in the files, so the parts are always the same two."""
+    if every is None:
+        return examples
+    return examples.enumerate().filter(lambda i, _: (i % every == 0) == held_out).map(lambda _, example: example)
+
+
+def count_held_out(count: int, every: int) -> int:
+    """How many of `count` examples are held out if one in `every` is."""
+    return -(-count // every)
+
+
 def count_examples(patterns: list[str]) -> int:
     """Number of records in all files that match."""
     return int(_examples(patterns).reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))
@@ -33,7 +45,9 @@ def _unpack(serialised: tf.Tensor, spec: FeatureSpec) -> tuple[tf.Tensor, tf.Ten
     return unpack_pixels(parsed[PIXELS], spec), unpack_labels(parsed[LABELS], spec)
 
 
-def training_batches(patterns: list[str], count: int, spec: FeatureSpec, settings: TrainingSettings) -> tf.data.Dataset:
+def training_batches(
+    patterns: list[str], count: int, spec: FeatureSpec, settings: TrainingSettings, leave_out: int | None = None
+) -> tf.data.Dataset:
     """Endless batches (float32[N, H, W, 3], uint8[N, H, W]), shuffled and augmented.
 
     Step k is the same batch in every run with one seed: the order and each augmentation follow from seed and k alone.
@@ -43,9 +57,10 @@ def training_batches(patterns: list[str], count: int, spec: FeatureSpec, setting
       count: number of examples behind them.
       spec: shapes.
       settings: batch size, seed, augmentation.
+      leave_out: leave one in so many out, for `evaluation_batches` to take; None takes all.
     """
     example_bytes = spec.height * spec.width * 7
-    dataset = _examples(patterns)
+    dataset = _part(_examples(patterns), leave_out, held_out=False)
     if count * example_bytes <= _CACHE_BYTES:
         dataset = dataset.cache()
     window = max(1, min(count, _SHUFFLE_BYTES // example_bytes))
@@ -62,6 +77,16 @@ def training_batches(patterns: list[str], count: int, spec: FeatureSpec, setting
     return dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def evaluation_batches(patterns: list[str], spec: FeatureSpec, batch_size: int) -> tf.data.Dataset:
-    """Every example once, in order, as batches (float32[N, H, W, 3], uint8[N, H, W]); the last may be smaller."""
-    return _examples(patterns).batch(batch_size).map(lambda s: _unpack(s, spec)).prefetch(2)
+def evaluation_batches(
+    patterns: list[str], spec: FeatureSpec, batch_size: int, only: int | None = None
+) -> tf.data.Dataset:
+    """Every example once, in order, as batches (float32[N, H, W, 3], uint8[N, H, W]); the last may be smaller.
+
+    Args:
+      patterns: globs of gzipped TFRecords.
+      spec: shapes.
+      batch_size: N.
+      only: only the one in so many that `training_batches` leaves out; None takes all.
+    """
+    examples = _part(_examples(patterns), only, held_out=True)
+    return examples.batch(batch_size).map(lambda s: _unpack(s, spec)).prefetch(2)
