@@ -104,9 +104,12 @@ def with_tuned(config: Config, workspace: Workspace) -> tuple[Config, dict[str, 
         raise UsageError(f"--tuned: {path} does not exist; run segpipe tune --workspace {workspace.root} first")
     try:
         with open(path, encoding="utf-8") as file:
-            values = _paths(yaml.safe_load(file) or {})
+            content = yaml.safe_load(file)
+        if not isinstance(content, dict):
+            raise ValueError("holds no mapping of keys to values")
+        values = _paths(content)
         model, training = overlay(config.model, config.training, values)
-    except (yaml.YAMLError, ValueError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{path}: {str(error).splitlines()[0]}; run segpipe tune again") from error
     taken = {p: (setting(config.model, config.training, p), setting(model, training, p)) for p in values}
     return config.model_copy(update={"model": model, "training": training}), taken

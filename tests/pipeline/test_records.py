@@ -1,5 +1,6 @@
 """What became of each run, read from a real MLMD database with the types and names that TFX writes."""
 
+import io
 import json
 import sqlite3
 from pathlib import Path
@@ -134,6 +135,15 @@ def test_runs_are_listed_oldest_first_and_the_newest_can_be_asked_for(store):
     assert [run.run_id for run in list_runs(store.path)] == ["r0", "r1", "r2", "r3", "r4"]
     assert [run.run_id for run in list_runs(store.path, newest=2)] == ["r3", "r4"]
     assert newest_run(store.path).run_id == "r4"
+
+
+@pytest.mark.parametrize("state, verdict", [("COMPLETE", "tuned"), ("CACHED", "tuned"), ("FAILED", "failed")])
+def test_a_search_is_told_from_a_training_run(store, state, verdict):
+    store.node("r1", "Transform", "CACHED")
+    store.node("r1", "Tuner", state, best_hyperparameters={})
+    (run,) = list_runs(store.path)
+    assert run.verdict == verdict
+    Console(file=io.StringIO()).print(runs_table([run], live=None))
 
 
 def test_batch_inference_is_no_training_run_and_is_listed_apart(store):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from trainer_helpers import SPEC
 
-from trainer.batches import count_examples, evaluation_batches, training_batches
+from trainer.batches import count_examples, count_held_out, evaluation_batches, training_batches
 from trainer.preprocessing import normalise, resized_labels, resized_photos
 from trainer.settings import AugmentSettings, TrainingSettings
 
@@ -121,3 +121,13 @@ def test_augmented_labels_hold_no_new_value(transformed):
     for pixels, labels in first(4, transformed.pattern, augment=AugmentSettings()):
         assert np.isfinite(pixels).all()
         assert set(np.unique(labels)) <= known
+
+
+@pytest.mark.parametrize("every, held_out", [(2, [0, 2, 4, 6]), (5, [0, 5]), (100, [0])])
+def test_what_is_left_out_of_training_is_what_a_trial_is_scored_on(transformed, every, held_out):
+    scored = order(evaluation_batches([transformed.pattern], SPEC, 3, only=every), transformed)
+    assert scored == held_out and len(scored) == count_held_out(PHOTOS, every)
+    left = PHOTOS - len(scored)
+    batches = training_batches([transformed.pattern], left, SPEC, settings(batch_size=1), leave_out=every)
+    epoch = order(itertools.islice(((p.numpy(), y) for p, y in batches), left), transformed)
+    assert sorted(epoch + scored) == list(range(PHOTOS))
