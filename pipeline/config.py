@@ -14,6 +14,7 @@ from components.evaluator.settings import GateSettings, MetricSettings
 from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
+from trainer.tuning import TuningSettings, typed_space
 
 
 class Config(BaseModel):
@@ -27,19 +28,22 @@ class Config(BaseModel):
         `features` and `data.slice_keys`.
       model, training: the net and its recipe.
       metrics: how a model is measured.
+      tuning: what `segpipe tune` varies, and its budget.
       gate: what a model must reach.
       beam_args: arguments of every Beam pipeline.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pipeline_name: str = Field(default="segpipe", pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
+    # TFX takes 63 characters, and batch inference adds `.infer` to them.
+    pipeline_name: str = Field(default="segpipe", pattern=r"^[a-z][a-z0-9-]*$", max_length=57)
     data: DataSettings = DataSettings()
     features: FeatureSpec = FeatureSpec()
     schema_file: str | None = None
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     metrics: MetricSettings = MetricSettings()
+    tuning: TuningSettings = TuningSettings()
     gate: GateSettings = GateSettings()
     beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 
@@ -59,6 +63,14 @@ class Config(BaseModel):
                 raise ValueError(
                     f"training.class_weights: {strange[0]!r} is none of the classes {self.features.class_names}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _tuning_names_what_there_is(self) -> "Config":
+        try:
+            typed_space(self.tuning, self.model, self.training)
+        except ValueError as error:
+            raise ValueError(f"tuning.space: {error}") from error
         return self
 
     @model_validator(mode="after")

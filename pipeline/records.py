@@ -5,6 +5,7 @@ The database is read through a copy that SQLite makes consistently, so that poll
 
 import contextlib
 import glob
+import itertools
 import json
 import os
 import sqlite3
@@ -23,6 +24,9 @@ from components.pusher import LIVE, NEW_VERSION
 from pipeline.blessings import NODE as HAND_BLESSING
 from pipeline.blessings import Blessing, read_blessings
 
+INFERENCE = ".infer"
+"""What the pipeline of batch inference has behind its name; a config's name holds no dot."""
+
 _STATES = metadata_store_pb2.Execution.State
 
 
@@ -30,6 +34,7 @@ _STATES = metadata_store_pb2.Execution.State
 class NodeRecord:
     """One node of a run: `state` is running, complete, cached, failed or canceled; `outputs` are artifacts by key."""
 
+    pipeline: str
     name: str
     execution_id: int
     state: str
@@ -48,8 +53,8 @@ class RunRecord:
       run_id: TFX's id of the run.
       started: seconds since 1970.
       nodes: by name.
-      verdict: running, interrupted, failed, refused, pushed (a new version), unchanged (it was live already) or blessed
-        (by hand after the gate refused it).
+      verdict: running, interrupted, failed, refused, pushed (a new version), unchanged (it was live already), blessed
+        (by hand after the gate refused it) or tuned.
       reasons: sentences, why it was refused.
       summary: the Evaluator's `summary`, or None if it did not get there.
       golden: `span`, `metrics`, `intervals` and more of the model on the golden span, or None without one.
@@ -113,13 +118,14 @@ def _snapshot(path: str) -> Iterator[metadata_store.MetadataStore]:
         yield metadata_store.MetadataStore(connection)
 
 
-def list_runs(metadata: str, newest: int | None = None, writing: bool = False) -> list[RunRecord]:
+def list_runs(metadata: str, newest: int | None = None, writing: bool = False, kind: str = "") -> list[RunRecord]:
     """All runs of a workspace, oldest first.
 
     Args:
       metadata: path of the SQLite database, beside `pipeline_root/`; a missing one holds no runs.
       newest: how many of the newest runs to read; None reads all.
       writing: whether a process holds the workspace; without one, a run that did not end was interrupted.
+      kind: `INFERENCE` lists the runs of batch inference; else all others are listed.
 
     Raises:
       SegpipeError: if the database is damaged.
@@ -130,20 +136,24 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False) -
         types = {t.name for t in store.get_context_types()}
         contexts = store.get_contexts_by_type("pipeline_run") if "pipeline_run" in types else []
         contexts = sorted(contexts, key=lambda context: context.id)
-        chosen = contexts if newest is None else contexts[-newest:]
-        runs = [_run(store, context) for context in chosen]
+        read = (_run(store, context) for context in reversed(contexts))
+        runs = list(itertools.islice((run for run in read if _kind(run) == kind), newest))[::-1]
         blessings = read_blessings(store)
     for run in runs:
         _judge(run, os.path.join(os.path.dirname(metadata), "pipeline_root"), blessings)
-    for run in runs if not writing else runs[:-1]:
-        if run.verdict == "running":
+        # Who writes here works on the run that started last, of whatever kind.
+        if run.verdict == "running" and not (writing and run.run_id == contexts[-1].name):
             run.verdict = "interrupted"
     return runs
 
 
-def newest_run(metadata: str) -> RunRecord | None:
-    """The run that started last."""
-    return next(iter(list_runs(metadata, newest=1)), None)
+def newest_run(metadata: str, kind: str = "") -> RunRecord | None:
+    """The run of a kind that started last."""
+    return next(iter(list_runs(metadata, newest=1, kind=kind)), None)
+
+
+def _kind(run: RunRecord) -> str:
+    return INFERENCE if any(node.pipeline.endswith(INFERENCE) for node in run.nodes.values()) else ""
 
 
 def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Context) -> RunRecord:
@@ -165,9 +175,9 @@ def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Contex
 def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> NodeRecord:
     contexts = store.get_contexts_by_execution(execution.id)
     # TFX names the context of a node `<pipeline>.<node>`.
-    name = next(c.name.rpartition(".")[2] for c in contexts if c.type == "node")
+    pipeline, _, name = next(c.name.rpartition(".") for c in contexts if c.type == "node")
     spent = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-    return NodeRecord(name, execution.id, _STATES.Name(execution.last_known_state).lower(), spent / 1000)
+    return NodeRecord(pipeline, name, execution.id, _STATES.Name(execution.last_known_state).lower(), spent / 1000)
 
 
 def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -> None:
@@ -184,6 +194,8 @@ def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -
         run.verdict = "refused"
     elif "failed" in states or "canceled" in states:
         run.verdict = "failed"
+    elif run.output("Tuner", "best_hyperparameters") is not None:
+        run.verdict = "tuned"
     pushed = run.output("AtomicPusher", "pushed_model")
     if pushed is None:
         return

@@ -10,6 +10,7 @@ COLOURS = {
     "pushed": "green",
     "unchanged": "green",
     "blessed": "green",
+    "tuned": "green",
     "refused": "yellow",
     "failed": "red",
     "interrupted": "red",
@@ -89,6 +90,29 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
 def blessing_text(blessing: Blessing) -> str:
     """Who blessed a model by hand, and why."""
     return f"blessed by {blessing.by}: {blessing.reason}"
+
+
+def trials_table(trials: list[dict]) -> Table:
+    """The trials of a search, best first.
+
+    Args:
+      trials: `trial_id`, `score` and a value per path.
+    """
+    table = Table(box=None, pad_edge=False)
+    names = [name for name in trials[0] if name not in ("trial_id", "score")]
+    table.add_column("trial")
+    table.add_column("mean_iou", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    for trial in trials:
+        values = (value_text(trial[name]) for name in names)
+        table.add_row(trial["trial_id"], score_text(trial["score"]), *values)
+    return table
+
+
+def value_text(value: object) -> str:
+    """A setting's value, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _why(run: RunRecord, most: int = 3) -> str:

@@ -1,5 +1,6 @@
 """What became of each run, read from a real MLMD database with the types and names that TFX writes."""
 
+import io
 import json
 import sqlite3
 import time
@@ -10,7 +11,7 @@ from rich.console import Console
 from stored_runs import GOOD, REFUSED, Store, blessed_by_hand, evaluated, pushed, refused
 
 from components.errors import SegpipeError
-from pipeline.records import list_runs, newest_run, run_summary
+from pipeline.records import INFERENCE, list_runs, newest_run, run_summary
 from pipeline.tables import runs_table, scores_table
 
 
@@ -121,6 +122,34 @@ def test_runs_are_listed_oldest_first_and_the_newest_can_be_asked_for(store):
     assert [run.run_id for run in list_runs(store.path)] == ["r0", "r1", "r2", "r3", "r4"]
     assert [run.run_id for run in list_runs(store.path, newest=2)] == ["r3", "r4"]
     assert newest_run(store.path).run_id == "r4"
+
+
+@pytest.mark.parametrize("state, verdict", [("COMPLETE", "tuned"), ("CACHED", "tuned"), ("FAILED", "failed")])
+def test_a_search_is_told_from_a_training_run(store, state, verdict):
+    store.node("r1", "Transform", "CACHED")
+    store.node("r1", "Tuner", state, best_hyperparameters={})
+    (run,) = list_runs(store.path)
+    assert run.verdict == verdict
+    Console(file=io.StringIO()).print(runs_table([run], live=None))
+
+
+def test_batch_inference_is_no_training_run_and_is_listed_apart(store):
+    store.node("r1", "Trainer", "COMPLETE")
+    store.node("i1", "BulkInferrer", "COMPLETE", "segpipe.infer")
+    store.node("r2", "Trainer", "COMPLETE")
+    store.node("i2", "BulkInferrer", "COMPLETE", "segpipe.infer")
+    assert [run.run_id for run in list_runs(store.path)] == ["r1", "r2"]
+    assert [run.run_id for run in list_runs(store.path, newest=2)] == ["r1", "r2"]
+    assert newest_run(store.path).run_id == "r2"
+    assert [run.run_id for run in list_runs(store.path, kind=INFERENCE)] == ["i1", "i2"]
+    assert newest_run(store.path, INFERENCE).nodes["BulkInferrer"].state == "complete"
+
+
+def test_a_training_run_that_did_not_end_was_interrupted_though_inference_goes_on(store):
+    store.node("r1", "Trainer", "RUNNING")
+    store.node("i1", "BulkInferrer", "RUNNING", "segpipe.infer")
+    assert [run.verdict for run in list_runs(store.path, writing=True)] == ["interrupted"]
+    assert [run.verdict for run in list_runs(store.path, writing=True, kind=INFERENCE)] == ["running"]
 
 
 def test_a_workspace_that_never_ran_has_no_runs(tmp_path):

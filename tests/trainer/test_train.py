@@ -60,7 +60,8 @@ def test_the_exported_model_answers_and_knows_its_making(folder, transformed):
     facts = json.loads((folder / "run" / CURVE).read_text())
     facts.pop("curve")
     description = json.loads((folder / "serving" / DESCRIPTION).read_text())
-    assert description == facts | {"feature_spec": SPEC.model_dump(mode="json")}
+    colours = dict(zip(SPEC.class_names, SPEC.colours, strict=True))
+    assert description == facts | {"feature_spec": SPEC.model_dump(mode="json"), "colours": colours}
     loaded = tf.saved_model.load(str(folder / "serving"))
     mask = loaded.signatures["serving_default"](image_bytes=tf.constant(transformed.photos))["mask"]
     assert mask.shape == (7, SPEC.height, SPEC.width)
