@@ -5,15 +5,17 @@
 #   make run WORKSPACE=<folder>           keeps it apart (default: workspace)
 #   make test                             lint, unit tests, one end-to-end test per promise
 #   make test-all                         all that, and what takes longer
+#   make bench-quality DATA=<folder>      trains the classic U-Net and the default model, MINUTES=15 each
 
 WORKSPACE ?= workspace
 DATA ?=
+MINUTES ?= 15
 LOCK := requirements/tfx-1.16.txt
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-all lint lock clean
+.PHONY: run test test-all lint bench-quality lock clean
 
 ifeq ($(DATA),)
 run: $(READY)
@@ -33,6 +35,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest
+
+bench-quality: $(READY)
+	$(BIN)/python benchmarks/quality.py --data $(or $(DATA),$(error name the photos: make bench-quality DATA=<folder>)) \
+	  --minutes $(MINUTES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -133,29 +133,84 @@ def ingest(workspace, config, images, masks, split_lists, span, max_quarantine) 
 @main.command()
 @click.option("--engine", type=click.Choice(["local", "beam"]), default="local", show_default=True)
 @click.option("--span", type=click.IntRange(1), help="The span to run on; the newest if left out.")
+@click.option("--tuned", is_flag=True, help="Take the values that the newest segpipe tune found best.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @_with_config
 @_with_workspace
-def run(workspace, config, engine, span, quiet) -> None:
+def run(workspace, config, engine, span, tuned, quiet) -> None:
     """Validate, transform, train, gate and push.
 
     Example: segpipe run --config own.yaml
     """
     from pipeline.execute import execute
-    from pipeline.tables import scores_table
+    from pipeline.tables import blessing_text, scores_table, value_text
 
+    if tuned:
+        from pipeline.tuning import with_tuned
+
+        config, taken = with_tuned(config, workspace)
+        for path, (before, after) in taken.items():
+            click.echo(f"tuned: {path} {value_text(after)} (the config says {value_text(before)})")
     execution = execute(config, workspace, engine, span, quiet)
     finished, console = execution.run, _console()
     if finished.summary:
         summary = finished.summary
         table = scores_table(summary["metrics"], summary["baseline"], summary.get("intervals"), finished.golden)
         console.print(table)
+        if summary["lost_baseline"]:
+            console.print(f"warning: {summary['lost_baseline']}", soft_wrap=True, markup=False)
     picture = os.path.join(execution.report, "predictions.png")
     console.print(f"report {execution.report}\npicture {picture}\nlog {execution.log}", soft_wrap=True)
     if finished.verdict == "refused":
         raise RefusedError("refused, nothing is pushed: " + "; ".join(finished.reasons))
     what = "pushed version" if finished.verdict == "pushed" else "nothing new; live is version"
     console.print(f"{what} {finished.version} in {workspace.serving}/{finished.version}", soft_wrap=True)
+    if finished.blessing is not None:
+        console.print(blessing_text(finished.blessing), soft_wrap=True, markup=False)
+
+
+@main.command()
+@click.argument("run", metavar="RUN")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
+@_with_workspace
+def bless(workspace, run, reason) -> None:
+    """Push the model of a run although the gate refused it.
+
+    RUN is a run's id as `segpipe status` lists it, or `latest`. The canary asks the model again first, and nobody can
+    overrule the canary. The model is the baseline of the next run.
+
+    Example: segpipe bless latest --reason "the new camera is darker; masks checked by eye"
+    """
+    from pipeline.bless import bless as bless_run
+
+    blessed, new = bless_run(workspace, run, reason)
+    what = "blessed" if new else "nothing new, was blessed before:"
+    version = blessed.version
+    click.echo(f"{what} run {blessed.run_id}, pushed as version {version} in {workspace.serving}/{version}")
+
+
+@main.command()
+@click.option("--span", type=click.IntRange(1), help="The span to search on; the newest if left out.")
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@_with_config
+@_with_workspace
+def tune(workspace, config, span, quiet) -> None:
+    """Search for better settings with short trainings; `segpipe run --tuned` takes the best.
+
+    Example: segpipe tune --config own.yaml
+    """
+    from pipeline.tables import trials_table
+    from pipeline.tuning import tune as search
+
+    done = search(config, workspace, span, quiet)
+    console = _console()
+    console.print(trials_table(done.trials))
+    failed = config.tuning.trials - len(done.trials)
+    if failed:
+        console.print(
+            f"{failed} of {config.tuning.trials} trials failed or would have repeated others; the log says why"
+        )
+    console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
 def _model(workspace, version: int | None):
@@ -205,6 +260,37 @@ def predict(workspace, config, photos, output, version) -> None:
         click.echo(f"segpipe: {file}: {why}; skipped", err=True)
     click.echo(f"wrote {len(files) - len(broken)} masks and overlays to {output}")
     sys.exit(1 if broken else 0)
+
+
+@main.command()
+@click.option("--span", type=click.IntRange(1), help="The span whose photos get masks.")
+@click.option("--images", metavar="DIR", help="Or a folder of photos, which need no masks.")
+@click.option("--output", required=True, metavar="DIR", help="Folder to write the records and manifest.json to.")
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@_with_config
+@_with_workspace
+def infer(workspace, config, span, images, output, quiet) -> None:
+    """Write the masks of a whole span or folder as sharded TFRecords, with the live model.
+
+    Example: segpipe infer --images photos --output masks
+    """
+    from pipeline.inference import infer as infer_all
+
+    done = infer_all(config, workspace, span, images, output, quiet)
+    manifest = done.manifest
+    for file, why in manifest.skipped.items():
+        click.echo(f"segpipe: {file}: {why}; skipped", err=True)
+    what = "wrote" if done.new else "nothing new;"
+    shards = "shard" if len(manifest.shards) == 1 else "shards"
+    click.echo(
+        f"{what} {manifest.records} masks of model version {manifest.model_version} in {len(manifest.shards)} {shards} "
+        f"in {output}"
+    )
+    click.echo(
+        f"{manifest.photos_found} photos found = {manifest.records} masks + {len(manifest.skipped)} skipped\n"
+        f"log {done.log}"
+    )
+    sys.exit(1 if manifest.skipped else 0)
 
 
 @main.command()

@@ -14,6 +14,7 @@ from components.evaluator.settings import GateSettings, MetricSettings
 from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
+from trainer.tuning import TuningSettings, typed_space
 
 
 class Config(BaseModel):
@@ -27,19 +28,22 @@ class Config(BaseModel):
         `features` and `data.slice_keys`.
       model, training: the net and its recipe.
       metrics: how a model is measured.
+      tuning: what `segpipe tune` varies, and its budget.
       gate: what a model must reach.
       beam_args: arguments of every Beam pipeline.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pipeline_name: str = Field(default="segpipe", pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
+    # TFX takes 63 characters, and batch inference adds `.infer` to them.
+    pipeline_name: str = Field(default="segpipe", pattern=r"^[a-z][a-z0-9-]*$", max_length=57)
     data: DataSettings = DataSettings()
     features: FeatureSpec = FeatureSpec()
     schema_file: str | None = None
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     metrics: MetricSettings = MetricSettings()
+    tuning: TuningSettings = TuningSettings()
     gate: GateSettings = GateSettings()
     beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 
@@ -50,6 +54,24 @@ class Config(BaseModel):
             if not argument.startswith("--"):
                 raise ValueError(f"{argument!r} is no option of Beam; write it as --name=value")
         return arguments
+
+    @model_validator(mode="after")
+    def _class_weights_name_what_there_is(self) -> "Config":
+        if isinstance(self.training.class_weights, dict):
+            strange = sorted(self.training.class_weights.keys() - set(self.features.class_names))
+            if strange:
+                raise ValueError(
+                    f"training.class_weights: {strange[0]!r} is none of the classes {self.features.class_names}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _tuning_names_what_there_is(self) -> "Config":
+        try:
+            typed_space(self.tuning, self.model, self.training)
+        except ValueError as error:
+            raise ValueError(f"tuning.space: {error}") from error
+        return self
 
     @model_validator(mode="after")
     def _gate_names_what_there_is(self) -> "Config":
@@ -97,6 +119,9 @@ def load_config(path: str | None) -> Config:
         if not os.path.isfile(schema_file):
             raise UsageError(f"{path}: schema_file: {schema_file} does not exist; name a schema or drop the key")
         config = config.model_copy(update={"schema_file": schema_file})
+    if config.model.weights_file is not None:
+        weights = os.path.join(os.path.dirname(os.path.abspath(path)), config.model.weights_file)
+        config = config.model_copy(update={"model": config.model.model_copy(update={"weights": weights})})
     return config
 
 

@@ -1,21 +1,37 @@
 """The DAG, top to bottom, the same on every engine."""
 
+from typing import NamedTuple
+
 import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
 from components.anomaly_gate.component import AnomalyGate
+from components.base_model.strategy import TRAINING_ID, BaseModelStrategy
 from components.evaluator.component import GoldenEvaluator, SegmentationEvaluator
 from components.evaluator.eval_config import build_eval_config, build_golden_config
 from components.example_gen.component import SpanExampleGen
 from components.model_canary.component import ModelCanary
 from components.pusher.component import AtomicPusher
+from components.trainer.component import SegmentationTrainer
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
 from pipeline.plan import Places
+from trainer.checkpoint import content_key
+from trainer.pretrained import weights_digest
 
 PREPROCESSING_FN = "trainer.preprocessing.preprocessing_fn"
 RUN_FN = "trainer.train.run_fn"
+TUNER_FN = "trainer.tuner.tuner_fn"
+
+
+class Prepared(NamedTuple):
+    """The nodes before training, in order, and those among them that others read."""
+
+    nodes: list
+    examples: tfx.dsl.Channel
+    schema: tfx.dsl.Channel
+    transform: tfx.components.Transform
 
 
 def create_pipeline(
@@ -32,9 +48,65 @@ def create_pipeline(
       metadata: MLMD connection, where the engine does not bring its own.
       run_fn: dotted name of the training function.
     """
-    spec = config.features
-    features, slice_keys = {"feature_spec": spec.model_dump_json()}, list(config.data.slice_keys)
+    prepared = _prepare(config, places)
+    training = _train(config, places, prepared.transform, run_fn)
+    model = training[-1].outputs["model"]
+    canary = ModelCanary(model, prepared.examples, fingerprint("components.model_canary.executor"))
 
+    blessed = tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy, **_blessed_models()
+    ).with_id("LatestBlessedModel")
+
+    evaluator = SegmentationEvaluator(
+        examples=prepared.examples,
+        schema=prepared.schema,
+        model=model,
+        baseline_model=blessed.outputs["model"],
+        eval_config=build_eval_config(
+            config.features,
+            config.metrics,
+            config.gate,
+            list(config.data.slice_keys),
+            fingerprint("components.evaluator.executor"),
+        ),
+    )
+    # A blessing makes a baseline, so a model that does not load must not get as far as that.
+    evaluator.add_upstream_node(canary)
+    pusher = AtomicPusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=canary.outputs["blessing"],
+        serving_folder=places.serving,
+        fingerprint=fingerprint("components.pusher.executor"),
+    )
+    golden = _golden(config, places, prepared.schema, model, pusher)
+    nodes = [*prepared.nodes, *training, canary, blessed, evaluator, pusher, *golden]
+    return _pipeline(config, places, metadata, nodes)
+
+
+def create_tuning_pipeline(
+    config: Config, places: Places, metadata: metadata_store_pb2.ConnectionConfig | None = None
+) -> tfx.dsl.Pipeline:
+    """Builds the pipeline of `segpipe tune`: the name and the nodes of a run as far as Transform, so that they share a
+    cache, then the search.
+
+    Args:
+      config, places, metadata: see `create_pipeline`.
+    """
+    nodes, _, _, transform = _prepare(config, places)
+    tuner = tfx.components.Tuner(
+        tuner_fn=TUNER_FN,
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        # TFX asks for a second split by itself; the search reads but the first.
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["train"]),
+        custom_config=_recipe(config, TUNER_FN) | {"tuning": config.tuning.model_dump_json()},
+    )
+    return _pipeline(config, places, metadata, [*nodes, tuner])
+
+
+def _prepare(config: Config, places: Places) -> Prepared:
     example_gen = SpanExampleGen(places.window, fingerprint("components.example_gen.executor"))
     examples = example_gen.outputs["examples"]
 
@@ -53,81 +125,90 @@ def create_pipeline(
         preprocessing_fn=PREPROCESSING_FN,
         splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
         disable_statistics=True,
-        custom_config=features | {"fingerprint": fingerprint(PREPROCESSING_FN.rpartition(".")[0])},
+        custom_config={
+            "feature_spec": config.features.model_dump_json(),
+            "fingerprint": fingerprint(PREPROCESSING_FN.rpartition(".")[0]),
+        },
     )
     # TFX has no edge for "only if the gate let it pass".
     transform.add_upstream_node(gate)
 
-    trainer = tfx.components.Trainer(
+    nodes = [example_gen, schema_gen, statistics_gen, validator, gate, transform]
+    return Prepared(nodes, examples, schema, transform)
+
+
+def _recipe(config: Config, function: str) -> dict[str, str]:
+    """What a training function is told, and what its result depends on."""
+    return {
+        "feature_spec": config.features.model_dump_json(),
+        "model": config.model.model_dump_json(),
+        "training": config.training.model_dump_json(),
+        "weights": weights_digest(config.model),
+        "fingerprint": fingerprint(function.rpartition(".")[0]),
+    }
+
+
+def _train(config: Config, places: Places, transform: tfx.components.Transform, run_fn: str) -> list:
+    """The Trainer, and before it what finds the model of a warm start."""
+    recipe = _recipe(config, run_fn) | {
+        "checkpoints": places.checkpoints,
+        "executor": fingerprint("components.trainer.executor"),
+    }
+    base_model = None
+    if config.training.warm_start:
+        recipe[TRAINING_ID] = content_key(places.window, places.schema, transform.exec_properties, recipe)
+        base_model = tfx.dsl.Resolver(
+            strategy_class=BaseModelStrategy, config={"training_id": recipe[TRAINING_ID]}, **_blessed_models()
+        ).with_id("BaseModel")
+    trainer = SegmentationTrainer(
         run_fn=run_fn,
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
+        base_model=base_model and base_model.outputs["model"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
-        custom_config=features
-        | {
-            "model": config.model.model_dump_json(),
-            "training": config.training.model_dump_json(),
-            "fingerprint": fingerprint(run_fn.rpartition(".")[0]),
-        },
-    )
-    model = trainer.outputs["model"]
-    canary = ModelCanary(model, examples, fingerprint("components.model_canary.executor"))
+        custom_config=recipe,
+    ).with_id("Trainer")
+    return [base_model, trainer] if base_model else [trainer]
 
-    blessed = tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("LatestBlessedModel")
 
-    evaluator = SegmentationEvaluator(
-        examples=examples,
+def _golden(config: Config, places: Places, schema: tfx.dsl.Channel, model: tfx.dsl.Channel, pusher) -> list:
+    """The evaluation on the golden span, if there is one."""
+    if places.golden is None:
+        return []
+    examples = SpanExampleGen(places.golden, fingerprint("components.example_gen.executor")).with_id("GoldenExamples")
+    evaluator = GoldenEvaluator(
+        examples=examples.outputs["examples"],
         schema=schema,
         model=model,
-        baseline_model=blessed.outputs["model"],
-        eval_config=build_eval_config(
-            spec, config.metrics, config.gate, slice_keys, fingerprint("components.evaluator.executor")
+        eval_config=build_golden_config(
+            config.features,
+            config.metrics,
+            list(config.data.slice_keys),
+            fingerprint("components.evaluator.executor"),
         ),
     )
-    # A blessing makes a baseline, so a model that does not load must not get as far as that.
-    evaluator.add_upstream_node(canary)
-    pusher = AtomicPusher(
-        model=model,
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=canary.outputs["blessing"],
-        serving_folder=places.serving,
-        fingerprint=fingerprint("components.pusher.executor"),
-    )
-    components = [
-        example_gen,
-        schema_gen,
-        statistics_gen,
-        validator,
-        gate,
-        transform,
-        trainer,
-        canary,
-        blessed,
-        evaluator,
-        pusher,
-    ]
-    if places.golden is not None:
-        golden = SpanExampleGen(places.golden, fingerprint("components.example_gen.executor")).with_id("GoldenExamples")
-        golden_evaluator = GoldenEvaluator(
-            examples=golden.outputs["examples"],
-            schema=schema,
-            model=model,
-            eval_config=build_golden_config(
-                spec, config.metrics, slice_keys, fingerprint("components.evaluator.executor")
-            ),
-        )
-        # It decides nothing, so it holds nothing up.
-        golden_evaluator.add_upstream_node(pusher)
-        components += [golden, golden_evaluator]
+    # It decides nothing, so it holds nothing up.
+    evaluator.add_upstream_node(pusher)
+    return [examples, evaluator]
+
+
+def _blessed_models() -> dict[str, tfx.dsl.Channel]:
+    """All models of the pipeline and their blessings, for a resolver."""
+    artifacts = tfx.types.standard_artifacts
+    return {
+        "model": tfx.dsl.Channel(type=artifacts.Model),
+        "model_blessing": tfx.dsl.Channel(type=artifacts.ModelBlessing),
+    }
+
+
+def _pipeline(
+    config: Config, places: Places, metadata: metadata_store_pb2.ConnectionConfig | None, nodes: list
+) -> tfx.dsl.Pipeline:
     return tfx.dsl.Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=places.pipeline_root,
-        components=components,
+        components=nodes,
         enable_cache=True,
         metadata_connection_config=metadata,
         beam_pipeline_args=config.beam_args,

@@ -4,6 +4,7 @@ import json
 import os
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from components.errors import SegpipeError
@@ -41,46 +42,86 @@ def execute(config: Config, workspace: Workspace, engine: str, span: int | None,
       SegpipeError: if a component failed; it names the component and the log.
     """
     plan(config, workspace, span)
-    log = os.path.join(workspace.logs, time.strftime("run-%Y%m%d-%H%M%S.log"))
-    before = newest_run(workspace.metadata)
+
+    def start() -> None:
+        from pipeline import local_runner
+
+        local_runner.run(config, workspace, engine, span)
+
+    def report(run: RunRecord) -> None:
+        write_report(workspace, run)
+
+    run, log = watch(workspace, "run", quiet, start, finish=report)
+    return Execution(run, log, _report_folder(workspace, run))
+
+
+def _report_folder(workspace: Workspace, run: RunRecord) -> str:
+    return os.path.join(workspace.reports, run.run_id.replace(":", "-"))
+
+
+def watch(
+    workspace: Workspace,
+    doing: str,
+    quiet: bool,
+    start: Callable[[], None],
+    kind: str = "",
+    finish: Callable[[RunRecord], None] | None = None,
+) -> tuple[RunRecord, str]:
+    """Runs a pipeline with its progress on the terminal and its output in a log.
+
+    Args:
+      workspace: where it runs.
+      doing: the command; the log is named after it.
+      quiet: write no progress.
+      start: runs the pipeline to its end.
+      kind: see `list_runs`.
+      finish: what to do with the record, its output in the log too.
+
+    Returns:
+      The record of the run, whether it came through or was refused, and the path of the log.
+
+    Raises:
+      SegpipeError: if a component failed; it names the component and the log.
+    """
+    log = os.path.join(workspace.logs, time.strftime(f"{doing}-%Y%m%d-%H%M%S.log"))
+    before = newest_run(workspace.metadata, kind)
     with output_to(log) as console, RunProgress(console, quiet) as progress:
-        problem = _run(config, workspace, engine, span, progress)
-        run = newest_run(workspace.metadata)
+        problem = _run(start, progress)
+        run = newest_run(workspace.metadata, kind)
         if run is None or (before is not None and run.run_id == before.run_id):
-            raise problem if isinstance(problem, SegpipeError) else _failure("the run", problem, log)
-        report = os.path.join(workspace.reports, run.run_id.replace(":", "-"))
-        _write_report(run, report)
+            raise problem if isinstance(problem, SegpipeError) else failure(f"segpipe {doing}", problem, log)
+        if finish is not None:
+            finish(run)
     if problem is not None and run.verdict != "refused":
-        raise _failure(progress.node or "the run", problem, log) from problem
-    return Execution(run, log, report)
+        raise failure(progress.node or f"segpipe {doing}", problem, log) from problem
+    return run, log
 
 
-def _run(
-    config: Config, workspace: Workspace, engine: str, span: int | None, progress: RunProgress
-) -> Exception | None:
+def _run(start: Callable[[], None], progress: RunProgress) -> Exception | None:
     """What a component raised, or None. TFX's runners let any exception through, so any must be caught to be told."""
     from absl import logging
-
-    from pipeline import local_runner
 
     logging.set_verbosity(logging.INFO)
     progress.listen()
     try:
-        local_runner.run(config, workspace, engine, span)
+        start()
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         return error
     return None
 
 
-def _failure(what: str, problem: Exception | None, log: str) -> SegpipeError:
+def failure(what: str, problem: Exception | None, log: str) -> SegpipeError:
+    """The sentence for what broke, naming the log; `problem` is None if nothing was raised and nothing recorded."""
     last = traceback.format_exception_only(problem)[-1].strip().splitlines() if problem else ["it left no record"]
     return SegpipeError(f"{what} failed ({last[0]}); the log is {log}; mend the cause and run again")
 
 
-def _write_report(run: RunRecord, folder: str) -> None:
+def write_report(workspace: Workspace, run: RunRecord) -> None:
+    """Writes `report.json` and the picture of a run, over those of before."""
     from components.run_report.comparison import write_comparison
 
+    folder = _report_folder(workspace, run)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "report.json"), "w", encoding="utf-8") as file:
         json.dump(run_summary(run), file, indent=2)

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from components.errors import UsageError
-from components.example_gen.window import refuse_golden_leaks, write_window
+from components.example_gen.window import refuse_leaks, write_window
 from components.ingest.settings import settings_record
+from components.ingest.sources import SPLITS
 from components.ingest.spans import list_spans, read_manifest
 from pipeline.config import Config
 from pipeline.schema_file import schema_for
 from pipeline.workspace import Workspace
+from trainer.pretrained import check_weights
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Places:
       schema: path of the schema, named by its content.
       pipeline_root: folder of artifacts.
       serving: folder of pushed models.
+      checkpoints: folder of checkpoints of trainings that are not finished.
     """
 
     window: str
@@ -28,6 +31,7 @@ class Places:
     schema: str
     pipeline_root: str
     serving: str
+    checkpoints: str
 
 
 def choose_span(config: Config, workspace: Workspace, span: int | None) -> int:
@@ -74,9 +78,10 @@ def _golden_window(config: Config, workspace: Workspace, numbers: list[int]) -> 
     golden = config.data.golden_span
     if golden is None:
         return None
+    mend = "choose a golden span of other photos"
     try:
         _check_settings(config, workspace, golden)
-        refuse_golden_leaks(workspace.data, golden, numbers)
+        refuse_leaks(workspace.data, golden, SPLITS, numbers, mend)
     except UsageError as error:
         raise UsageError(f"data.golden_span: {error}") from error
     return write_window(workspace.data, [golden])
@@ -86,14 +91,26 @@ def plan(config: Config, workspace: Workspace, span: int | None) -> Places:
     """Writes the windows and the schema of a run on one span, and says where everything is.
 
     Raises:
-      UsageError: see `choose_span`, `write_window`, `refuse_golden_leaks` and `schema_for`.
+      UsageError: see `choose_span`, `write_window` and `schema_for`; if a warm start or a golden span would flatter the
+        score; or if the backbone's weights cannot be had.
     """
-    numbers = [choose_span(config, workspace, span)]
-    golden = _golden_window(config, workspace, numbers)
+    try:
+        check_weights(config.model)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    chosen = choose_span(config, workspace, span)
+    trained = [chosen]
+    if config.training.warm_start:
+        # The blessed model may stem from any of them.
+        trained = [number for number in list_spans(workspace.data) if number != config.data.golden_span]
+        others = [number for number in trained if number != chosen]
+        mend = "turn training.warm_start off or ingest with another split"
+        refuse_leaks(workspace.data, chosen, ("eval",), others, mend)
     return Places(
-        window=write_window(workspace.data, numbers),
-        golden=golden,
+        window=write_window(workspace.data, [chosen]),
+        golden=_golden_window(config, workspace, trained),
         schema=schema_for(config, workspace.schemas),
         pipeline_root=workspace.pipeline_root,
         serving=workspace.serving,
+        checkpoints=workspace.checkpoints,
     )

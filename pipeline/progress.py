@@ -75,6 +75,9 @@ class RunProgress(logging.Handler):
         logging.getLogger("absl").addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
+        # Set by trainer/notes.py.
+        if getattr(record, "note", False) and not self._quiet:
+            self._console.print(f"  {escape(f'{self.node}: {record.getMessage()}')}", soft_wrap=True)
         if record.msg == _CACHED:
             self._cached = True
         elif record.msg in _RUNNING:

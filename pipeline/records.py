@@ -5,12 +5,13 @@ The database is read through a copy that SQLite makes consistently, so that poll
 
 import contextlib
 import glob
+import itertools
 import json
 import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -19,7 +20,12 @@ from components.anomaly_gate.anomalies import FILE, describe_anomalies
 from components.errors import SegpipeError
 from components.evaluator import SUMMARY
 from components.model_canary.refusal import refusal_file
-from components.pusher import NEW_VERSION
+from components.pusher import LIVE, NEW_VERSION
+from pipeline.blessings import NODE as HAND_BLESSING
+from pipeline.blessings import Blessing, read_blessings
+
+INFERENCE = ".infer"
+"""What the pipeline of batch inference has behind its name; a config's name holds no dot."""
 
 _STATES = metadata_store_pb2.Execution.State
 
@@ -28,6 +34,7 @@ _STATES = metadata_store_pb2.Execution.State
 class NodeRecord:
     """One node of a run: `state` is running, complete, cached, failed or canceled; `outputs` are artifacts by key."""
 
+    pipeline: str
     name: str
     execution_id: int
     state: str
@@ -46,11 +53,13 @@ class RunRecord:
       run_id: TFX's id of the run.
       started: seconds since 1970.
       nodes: by name.
-      verdict: running, interrupted, failed, refused, pushed (a new version) or unchanged (it was live already).
+      verdict: running, interrupted, failed, refused, pushed (a new version), unchanged (it was live already), blessed
+        (by hand after the gate refused it) or tuned.
       reasons: sentences, why it was refused.
       summary: the Evaluator's `summary`, or None if it did not get there.
       golden: `span`, `metrics`, `intervals` and more of the model on the golden span, or None without one.
       version: the version of the pushed model, or None.
+      blessing: who blessed its model by hand, and why; or None.
     """
 
     run_id: str
@@ -61,6 +70,7 @@ class RunRecord:
     summary: dict | None = None
     golden: dict | None = None
     version: int | None = None
+    blessing: Blessing | None = None
 
     def output(self, node: str, key: str) -> metadata_store_pb2.Artifact | None:
         """An output artifact of a node that finished, or None."""
@@ -77,6 +87,8 @@ def run_summary(run: RunRecord) -> dict:
         "verdict": run.verdict,
         "reasons": run.reasons,
         "version": run.version,
+        "blessing": None if run.blessing is None else asdict(run.blessing),
+        "lost_baseline": summary.get("lost_baseline"),
         "metrics": summary.get("metrics"),
         "baseline": summary.get("baseline"),
         "slices": summary.get("slices"),
@@ -106,13 +118,14 @@ def _snapshot(path: str) -> Iterator[metadata_store.MetadataStore]:
         yield metadata_store.MetadataStore(connection)
 
 
-def list_runs(metadata: str, newest: int | None = None, writing: bool = False) -> list[RunRecord]:
+def list_runs(metadata: str, newest: int | None = None, writing: bool = False, kind: str = "") -> list[RunRecord]:
     """All runs of a workspace, oldest first.
 
     Args:
       metadata: path of the SQLite database, beside `pipeline_root/`; a missing one holds no runs.
       newest: how many of the newest runs to read; None reads all.
       writing: whether a process holds the workspace; without one, a run that did not end was interrupted.
+      kind: `INFERENCE` lists the runs of batch inference; else all others are listed.
 
     Raises:
       SegpipeError: if the database is damaged.
@@ -123,19 +136,24 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False) -
         types = {t.name for t in store.get_context_types()}
         contexts = store.get_contexts_by_type("pipeline_run") if "pipeline_run" in types else []
         contexts = sorted(contexts, key=lambda context: context.id)
-        chosen = contexts if newest is None else contexts[-newest:]
-        runs = [_run(store, context) for context in chosen]
+        read = (_run(store, context) for context in reversed(contexts))
+        runs = list(itertools.islice((run for run in read if _kind(run) == kind), newest))[::-1]
+        blessings = read_blessings(store)
     for run in runs:
-        _judge(run, os.path.join(os.path.dirname(metadata), "pipeline_root"))
-    for run in runs if not writing else runs[:-1]:
-        if run.verdict == "running":
+        _judge(run, os.path.join(os.path.dirname(metadata), "pipeline_root"), blessings)
+        # Who writes here works on the run that started last, of whatever kind.
+        if run.verdict == "running" and not (writing and run.run_id == contexts[-1].name):
             run.verdict = "interrupted"
     return runs
 
 
-def newest_run(metadata: str) -> RunRecord | None:
-    """The run that started last."""
-    return next(iter(list_runs(metadata, newest=1)), None)
+def newest_run(metadata: str, kind: str = "") -> RunRecord | None:
+    """The run of a kind that started last."""
+    return next(iter(list_runs(metadata, newest=1, kind=kind)), None)
+
+
+def _kind(run: RunRecord) -> str:
+    return INFERENCE if any(node.pipeline.endswith(INFERENCE) for node in run.nodes.values()) else ""
 
 
 def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Context) -> RunRecord:
@@ -157,13 +175,13 @@ def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Contex
 def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> NodeRecord:
     contexts = store.get_contexts_by_execution(execution.id)
     # TFX names the context of a node `<pipeline>.<node>`.
-    name = next(c.name.rpartition(".")[2] for c in contexts if c.type == "node")
+    pipeline, _, name = next(c.name.rpartition(".") for c in contexts if c.type == "node")
     spent = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-    return NodeRecord(name, execution.id, _STATES.Name(execution.last_known_state).lower(), spent / 1000)
+    return NodeRecord(pipeline, name, execution.id, _STATES.Name(execution.last_known_state).lower(), spent / 1000)
 
 
-def _judge(run: RunRecord, pipeline_root: str) -> None:
-    """Fills in verdict, reasons, summary and version from the nodes' outputs."""
+def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -> None:
+    """Fills in verdict, reasons, summary, golden, version and blessing from the nodes' outputs."""
     run.summary, run.golden = _evaluation(run, "SegmentationEvaluator"), _golden(run)
     states = {node.state for node in run.nodes.values()}
     gate = run.nodes.get("AnomalyGate")
@@ -171,11 +189,13 @@ def _judge(run: RunRecord, pipeline_root: str) -> None:
         run.reasons = _anomalies(run.output("ExampleValidator", "anomalies"))
     canary = run.nodes.get("ModelCanary")
     if canary is not None and canary.state == "failed":
-        run.reasons = _canary_reasons(os.path.join(pipeline_root, canary.name), canary.execution_id)
+        run.reasons = _canary_reasons(pipeline_root, canary)
     if run.reasons:
         run.verdict = "refused"
     elif "failed" in states or "canceled" in states:
         run.verdict = "failed"
+    elif run.output("Tuner", "best_hyperparameters") is not None:
+        run.verdict = "tuned"
     pushed = run.output("AtomicPusher", "pushed_model")
     if pushed is None:
         return
@@ -184,7 +204,22 @@ def _judge(run: RunRecord, pipeline_root: str) -> None:
         new = run.nodes["AtomicPusher"].state == "complete" and pushed.custom_properties[NEW_VERSION].int_value
         run.verdict = "pushed" if new else "unchanged"
     else:
-        run.verdict, run.reasons = "refused", (run.summary or {}).get("refusals", [])
+        run.verdict, run.reasons = "refused", list((run.summary or {}).get("refusals", []))
+        _bless(run, pipeline_root, blessings, bool(pushed.custom_properties[LIVE].int_value))
+
+
+def _bless(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing], live: bool) -> None:
+    """Says of a run that the gate refused what became of `segpipe bless`, before it or after it.
+
+    A later run that takes a blessed model from the cache is refused again; nothing is wrong while that model is live.
+    """
+    attempt, model = run.nodes.get(HAND_BLESSING), run.output("Trainer", "model")
+    blessing = blessings.get(model.uri) if model is not None else None
+    if blessing is not None and (run.started < blessing.at or live):
+        run.verdict = "unchanged" if live else "blessed"
+        run.blessing, run.version = blessing, blessing.version
+    elif attempt is not None and attempt.state == "failed":
+        run.reasons += _canary_reasons(pipeline_root, attempt)
 
 
 def _evaluation(run: RunRecord, node: str) -> dict | None:
@@ -211,8 +246,8 @@ def _anomalies(artifact: metadata_store_pb2.Artifact | None) -> list[str]:
     return named
 
 
-def _canary_reasons(node_folder: str, execution_id: int) -> list[str]:
-    path = refusal_file(node_folder, execution_id)
+def _canary_reasons(pipeline_root: str, node: NodeRecord) -> list[str]:
+    path = refusal_file(os.path.join(pipeline_root, node.name), node.execution_id)
     if not os.path.isfile(path):
         return []
     with open(path, encoding="utf-8") as file:

@@ -1,12 +1,16 @@
 """Tables for the terminal, made from records."""
 
+from rich.markup import escape
 from rich.table import Table
 
+from pipeline.blessings import Blessing
 from pipeline.records import RunRecord
 
 COLOURS = {
     "pushed": "green",
     "unchanged": "green",
+    "blessed": "green",
+    "tuned": "green",
     "refused": "yellow",
     "failed": "red",
     "interrupted": "red",
@@ -78,11 +82,42 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
             score_text(run.summary["metrics"].get("mean_iou")) if run.summary else "-",
             *([score_text(run.golden["metrics"].get("mean_iou") if run.golden else None)] if golden else []),
             f"{len(states) - states.count('cached')} of {len(states)}",
-            _reasons(run) or ", ".join(running),
+            escape(_why(run)) or ", ".join(running),
         )
     return table
 
 
-def _reasons(run: RunRecord, most: int = 3) -> str:
+def blessing_text(blessing: Blessing) -> str:
+    """Who blessed a model by hand, and why."""
+    return f"blessed by {blessing.by}: {blessing.reason}"
+
+
+def trials_table(trials: list[dict]) -> Table:
+    """The trials of a search, best first.
+
+    Args:
+      trials: `trial_id`, `score` and a value per path.
+    """
+    table = Table(box=None, pad_edge=False)
+    names = [name for name in trials[0] if name not in ("trial_id", "score")]
+    table.add_column("trial")
+    table.add_column("mean_iou", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    for trial in trials:
+        values = (value_text(trial[name]) for name in names)
+        table.add_row(trial["trial_id"], score_text(trial["score"]), *values)
+    return table
+
+
+def value_text(value: object) -> str:
+    """A setting's value, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _why(run: RunRecord, most: int = 3) -> str:
     more = len(run.reasons) - most
-    return "; ".join(run.reasons[:most]) + (f"; and {more} more" if more > 0 else "")
+    parts = [blessing_text(run.blessing)] if run.blessing is not None else []
+    parts += run.reasons[:most] + ([f"and {more} more"] if more > 0 else [])
+    lost = (run.summary or {}).get("lost_baseline")
+    return "; ".join(parts + ([lost] if lost else []))

@@ -49,6 +49,14 @@ class Workspace:
     def schemas(self) -> str:
         return os.path.join(self.root, "schemas")
 
+    @property
+    def checkpoints(self) -> str:
+        return os.path.join(self.root, "checkpoints")
+
+    @property
+    def tuned(self) -> str:
+        return os.path.join(self.root, "tuned.yaml")
+
     def is_held(self) -> bool:
         """Whether a live process holds the lock, by the note beside it: trying the lock could refuse a writer."""
         try:

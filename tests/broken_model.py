@@ -13,7 +13,9 @@ def run_fn(fn_args):
     whole = fn_args.serving_model_dir + "-whole"
     os.rename(fn_args.serving_model_dir, whole)
     model = tf.saved_model.load(whole)
-    signatures = {name: model.signatures[name] for name in ("masks", "from_examples", "transform_features")}
+    signatures = {
+        name: model.signatures[name] for name in ("masks", "from_examples", "masks_from_examples", "transform_features")
+    }
     tf.saved_model.save(model, fn_args.serving_model_dir, signatures=signatures)
     shutil.copytree(os.path.join(whole, "assets.extra"), os.path.join(fn_args.serving_model_dir, "assets.extra"))
     shutil.rmtree(whole)

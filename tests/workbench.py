@@ -109,6 +109,17 @@ class Bench:
         self.segpipe("run", "--config", str(self.config), *arguments, status=status)
         return self.status()["runs"][-1]
 
+    def run_here(self, run_fn: str = "trainer.train.run_fn"):
+        """Runs the DAG in this process, where a test can bring its own `run_fn`; returns the run's record."""
+        from pipeline import local_runner
+        from pipeline.config import load_config
+        from pipeline.records import newest_run
+        from pipeline.workspace import Workspace
+
+        workspace = Workspace.at(str(self.workspace))
+        local_runner.run(load_config(str(self.config)), workspace, "local", run_fn=run_fn)
+        return newest_run(workspace.metadata)
+
     def status(self) -> dict:
         return json.loads(self.segpipe("status", "--json").stdout)
 

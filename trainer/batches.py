@@ -1,14 +1,19 @@
-"""From Transform's TFRecords to batches: `training_batches` repeats and shuffles, `evaluation_batches` does neither."""
+"""From Transform's TFRecords to batches: `training_batches` repeats and shuffles, `evaluation_batches` does neither.
 
+`held_out_records` tells which training photos early stopping measures on; the rest train.
+"""
+
+import numpy as np
 import tensorflow as tf
 
 from trainer.augment import augment
-from trainer.features import LABELS, PIXELS, FeatureSpec
+from trainer.features import IGNORE_LABEL, LABELS, PIXELS, FeatureSpec
 from trainer.preprocessing import unpack_labels, unpack_pixels
 from trainer.settings import TrainingSettings
 
 _CACHE_BYTES = 1 << 30
 _SHUFFLE_BYTES = 512 << 20
+_HASH_BUCKETS = 10_000
 
 
 def _files(patterns: list[str]) -> list[str]:
@@ -28,29 +33,61 @@ def count_examples(patterns: list[str]) -> int:
     return int(_examples(patterns).reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))
 
 
+def _held_out(serialised: tf.Tensor, share: float) -> tf.Tensor:
+    """Whether one record (string scalar) belongs to the held-out part, by a hash of its pixels."""
+    pixels = tf.io.parse_single_example(serialised, {PIXELS: tf.io.FixedLenFeature([1], tf.string)})[PIXELS][0]
+    return tf.strings.to_hash_bucket_fast(pixels, _HASH_BUCKETS) < round(share * _HASH_BUCKETS)
+
+
+def held_out_records(patterns: list[str], share: float) -> list[int]:
+    """Which records do not train, counted from 0 in the order of the files' names."""
+    flags = _examples(patterns).map(lambda record: _held_out(record, share))
+    return [number for number, flag in enumerate(flags.as_numpy_iterator()) if flag]
+
+
+def count_pixels(patterns: list[str], spec: FeatureSpec) -> np.ndarray:
+    """int64[C]: how many pixels of all records have each label."""
+    counts = np.zeros(spec.num_classes, np.int64)
+    for _, labels in _examples(patterns).batch(64).map(lambda s: _unpack(s, spec)).as_numpy_iterator():
+        # The ignore label lies above every class.
+        counts += np.bincount(labels.ravel(), minlength=IGNORE_LABEL + 1)[: spec.num_classes]
+    return counts
+
+
 def _unpack(serialised: tf.Tensor, spec: FeatureSpec) -> tuple[tf.Tensor, tf.Tensor]:
     parsed = tf.io.parse_example(serialised, {name: tf.io.FixedLenFeature([1], tf.string) for name in (PIXELS, LABELS)})
     return unpack_pixels(parsed[PIXELS], spec), unpack_labels(parsed[LABELS], spec)
 
 
-def training_batches(patterns: list[str], count: int, spec: FeatureSpec, settings: TrainingSettings) -> tf.data.Dataset:
+def training_batches(
+    patterns: list[str], count: int, spec: FeatureSpec, settings: TrainingSettings, start: int = 0
+) -> tf.data.Dataset:
     """Endless batches (float32[N, H, W, 3], uint8[N, H, W]), shuffled and augmented.
 
     Step k is the same batch in every run with one seed: the order and each augmentation follow from seed and k alone.
 
     Args:
       patterns: globs of gzipped TFRecords.
-      count: number of examples behind them.
+      count: number of examples behind them that train.
       spec: shapes.
-      settings: batch size, seed, augmentation.
+      settings: batch size, seed, augmentation; with early stopping, the share that does not train.
+      start: the step to begin with; at most one epoch is read to find its place.
     """
     example_bytes = spec.height * spec.width * 7
     dataset = _examples(patterns)
+    if settings.early_stopping:
+        dataset = dataset.filter(lambda record: tf.logical_not(_held_out(record, settings.early_stopping.share)))
     if count * example_bytes <= _CACHE_BYTES:
         dataset = dataset.cache()
     window = max(1, min(count, _SHUFFLE_BYTES // example_bytes))
-    dataset = dataset.shuffle(window, seed=settings.seed, reshuffle_each_iteration=True).repeat()
-    dataset = dataset.batch(settings.batch_size, drop_remainder=True).enumerate()
+    first_epoch, inside = divmod(start * settings.batch_size, count)
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        # Seed and epoch side by side: their sum would give epoch 1 of one seed the order of epoch 0 of the next.
+        return dataset.shuffle(window, seed=(settings.seed << 32) + number, reshuffle_each_iteration=False)
+
+    order = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch).skip(inside)
+    batches = order.batch(settings.batch_size, drop_remainder=True).enumerate(start)
 
     def prepare(step: tf.Tensor, serialised: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, labels = _unpack(serialised, spec)
@@ -59,9 +96,17 @@ def training_batches(patterns: list[str], count: int, spec: FeatureSpec, setting
         seed = tf.stack([tf.constant(settings.seed, tf.int32), tf.cast(step, tf.int32)])
         return augment(pixels, labels, seed, settings.augment)
 
-    return dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def evaluation_batches(patterns: list[str], spec: FeatureSpec, batch_size: int) -> tf.data.Dataset:
-    """Every example once, in order, as batches (float32[N, H, W, 3], uint8[N, H, W]); the last may be smaller."""
-    return _examples(patterns).batch(batch_size).map(lambda s: _unpack(s, spec)).prefetch(2)
+def evaluation_batches(
+    patterns: list[str], spec: FeatureSpec, batch_size: int, held_out_share: float | None = None
+) -> tf.data.Dataset:
+    """Every example once, in order, as batches (float32[N, H, W, 3], uint8[N, H, W]); the last may be smaller.
+
+    With a share, only the examples of that held-out part.
+    """
+    dataset = _examples(patterns)
+    if held_out_share is not None:
+        dataset = dataset.filter(lambda record: _held_out(record, held_out_share))
+    return dataset.batch(batch_size).map(lambda s: _unpack(s, spec)).prefetch(2)

@@ -22,6 +22,12 @@ RAW_FEATURES = (IMAGE, MASK, FILENAME, HEIGHT, WIDTH, BRIGHTNESS)
 PIXELS = "pixels"
 LABELS = "labels"
 
+MASK_PNG = "mask_png"
+"""The predicted mask: a one-channel PNG of class ids."""
+
+MASKS_FROM_EXAMPLES = "masks_from_examples"
+"""The signature of batch inference."""
+
 DESCRIPTION = "assets.extra/segpipe.json"
 """Where an exported model describes itself, relative to its folder."""
 

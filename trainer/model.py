@@ -1,13 +1,21 @@
 """The nets: normalised pixels float32[N, H, W, 3] -> logits float32[N, H, W, C].
 
-H and W must be multiples of 16. `build_model` picks by name; both nets are plain functional Keras models.
+H and W must be multiples of 16. `build_model` picks by name; all are plain functional Keras models whose last layer
+computes in float32 under any policy.
 """
 
+from collections.abc import Sequence
+
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from trainer.settings import ModelSettings
+from trainer.features import FeatureSpec
+from trainer.pretrained import BACKBONES
+from trainer.settings import IMAGENET, ModelSettings
+
+_DEFAULT = FeatureSpec()
 
 
 @keras.saving.register_keras_serializable("segpipe")
@@ -26,19 +34,32 @@ class DepthToSpace(layers.Layer):
         return tf.nn.depth_to_space(inputs, 2)
 
 
-def build_model(settings: ModelSettings, height: int, width: int, num_classes: int) -> keras.Model:
+def build_model(
+    settings: ModelSettings,
+    height: int,
+    width: int,
+    num_classes: int,
+    pixel_mean: Sequence[float] = _DEFAULT.pixel_mean,
+    pixel_std: Sequence[float] = _DEFAULT.pixel_std,
+) -> keras.Model:
     """Builds the net that the settings name.
 
     Args:
-      settings: name, filters, dropout.
+      settings: name, filters, dropout; backbone, weights and freeze.
       height, width: input size in pixels, multiples of 16.
       num_classes: channels of the logits.
+      pixel_mean, pixel_std: the constants that pixels were normalised with; a backbone was trained on others.
 
     Returns:
       An uncompiled Keras 3 model, float32[N, height, width, 3] -> float32[N, height, width, num_classes].
+
+    Raises:
+      ValueError: if the backbone's weights do not load.
     """
-    build = {"residual": residual_net, "unet": unet}[settings.name]
     options = settings.model_dump(include={"filters", "dropout"}, exclude_none=True)
+    if settings.name == "encoder":
+        return encoder_net(settings, height, width, num_classes, pixel_mean, pixel_std, **options)
+    build = {"residual": residual_net, "unet": unet}[settings.name]
     return build(height, width, num_classes, **options)
 
 
@@ -78,8 +99,12 @@ def residual_net(height: int, width: int, num_classes: int, filters: int = 16, d
         x = layers.UpSampling2D(2, interpolation="bilinear")(layers.Conv2D(width_here, 1)(x))
         x = layers.Add()([x, layers.Conv2D(width_here, 1)(skips.pop())])
         x = _conv_norm(x, width_here)
-    logits = DepthToSpace()(layers.Conv2D(4 * num_classes, 1, name="head")(x))
-    return keras.Model(inputs, logits, name="residual")
+    return keras.Model(inputs, _doubled_logits(x, num_classes), name="residual")
+
+
+def _doubled_logits(x, num_classes: int):
+    """Logits at twice the size of the features."""
+    return DepthToSpace(dtype="float32")(layers.Conv2D(4 * num_classes, 1, name="head", dtype="float32")(x))
 
 
 def _double_conv(x, filters: int):
@@ -106,4 +131,48 @@ def unet(height: int, width: int, num_classes: int, filters: int = 32, dropout: 
         x = layers.Conv2DTranspose(filters * 2**level, 3, strides=2, padding="same")(x)
         x = _double_conv(layers.Concatenate()([x, skips.pop()]), filters * 2**level)
     x = layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer="he_normal")(x)
-    return keras.Model(inputs, layers.Conv2D(num_classes, 1, name="head")(x), name="unet")
+    return keras.Model(inputs, layers.Conv2D(num_classes, 1, name="head", dtype="float32")(x), name="unet")
+
+
+def encoder_net(
+    settings: ModelSettings,
+    height: int,
+    width: int,
+    num_classes: int,
+    pixel_mean: Sequence[float],
+    pixel_std: Sequence[float],
+    filters: int = 16,
+    dropout: float = 0.1,
+) -> keras.Model:
+    """A U-shaped decoder over a pretrained backbone's features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size."""
+    backbone = BACKBONES[settings.backbone]
+    mean, std = np.array(pixel_mean), np.array(pixel_std)
+    inputs = keras.Input([height, width, 3], name="pixels")
+    x = layers.Rescaling((std * backbone.scale).tolist(), (mean * backbone.scale + backbone.offset).tolist())(inputs)
+    pretrained = _backbone(settings, x)
+    *skips, x = [pretrained.get_layer(name).output for name in backbone.skips]
+    x = layers.SpatialDropout2D(dropout)(x)
+    for level in (3, 2, 1, 0):
+        width_here, skip = filters * 2**level, skips.pop()
+        x = layers.UpSampling2D(2, interpolation="bilinear")(layers.Conv2D(width_here, 1)(x))
+        # Half of an odd size is rounded up, so twice the half can be a pixel more.
+        x = layers.Cropping2D([(0, x.shape[axis] - skip.shape[axis]) for axis in (1, 2)])(x)
+        x = layers.Add()([x, layers.Conv2D(width_here, 1)(skip)])
+        x = _conv_norm(x, width_here)
+    return keras.Model(inputs, _doubled_logits(x, num_classes), name="encoder")
+
+
+def _backbone(settings: ModelSettings, pixels) -> keras.Model:
+    """The backbone without its top, with its weights."""
+    weights = settings.weights_file or (IMAGENET if settings.weights == IMAGENET else None)
+    build = getattr(keras.applications, settings.backbone)
+    try:
+        pretrained = build(include_top=False, weights=weights, input_tensor=pixels)
+    # Keras tells a failed download by a bare Exception, and a file that does not fit by several kinds.
+    except Exception as error:
+        raise ValueError(
+            f"model.weights: {settings.weights} does not load into {settings.backbone} without its top "
+            f"({str(error).splitlines()[0].rstrip(':')}); name a file of that backbone's weights"
+        ) from error
+    pretrained.trainable = not settings.freeze
+    return pretrained

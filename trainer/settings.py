@@ -1,10 +1,13 @@
 """What a user may choose about the net and its training; the `model` and `training` sections of the config."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _DEFAULT_MINUTES = 4.0
+BALANCED = "balanced"
+IMAGENET = "imagenet"
+NO_WEIGHTS = "none"
 
 
 class _Section(BaseModel):
@@ -15,16 +18,44 @@ class ModelSettings(_Section):
     """Which net, and how wide.
 
     Attributes:
-      name: `residual` (0.42 M parameters at 16 filters) or `unet` (8.64 M at 32).
+      name: `residual` (0.42 M parameters at 16 filters), `unet` (8.64 M at 32), or `encoder`, a pretrained backbone of
+        `keras.applications` under a decoder (at 16 filters 2.18 M with MobileNetV2, 6.39 M with EfficientNetV2B0).
       filters: channels of the first level, doubled at each further one; the net's own default when left out.
       dropout: share dropped at the deepest level; the net's own default when left out.
       flip_average: whether the export averages its answer with that for the mirrored photo; doubles the time.
+      backbone: of `encoder`; MobileNetV2 when left out.
+      weights: of the backbone: `imagenet` takes them from Keras' cache or downloads them, `none` starts at random, any
+        other is an .h5 file of the backbone without its top, relative to the config file. `imagenet` when left out.
+      freeze: whether the backbone keeps its weights and its norms' statistics; false when left out.
     """
 
-    name: Literal["residual", "unet"] = "residual"
+    name: Literal["residual", "unet", "encoder"] = "residual"
     filters: int | None = Field(default=None, ge=4, le=256)
     dropout: float | None = Field(default=None, ge=0, lt=1)
     flip_average: bool = False
+    backbone: Literal["MobileNetV2", "EfficientNetV2B0"] | None = None
+    weights: str | None = Field(default=None, min_length=1)
+    freeze: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoder_has_a_backbone(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("name") == "encoder":
+            defaults = {"backbone": "MobileNetV2", "weights": IMAGENET, "freeze": False}
+            return given | {key: value for key, value in defaults.items() if given.get(key) is None}
+        return given
+
+    @model_validator(mode="after")
+    def _others_have_none(self) -> "ModelSettings":
+        given = [key for key in ("backbone", "weights", "freeze") if getattr(self, key) is not None]
+        if self.name != "encoder" and given:
+            raise ValueError(f"{given[0]}: the net {self.name!r} has no backbone; say name: encoder or drop the key")
+        return self
+
+    @property
+    def weights_file(self) -> str | None:
+        """Path of the backbone's weights, if they come from a file of the user's own."""
+        return None if self.weights in (None, IMAGENET, NO_WEIGHTS) else self.weights
 
 
 class AugmentSettings(_Section):
@@ -47,6 +78,22 @@ class AugmentSettings(_Section):
     colour: float = Field(default=0.3, ge=0, lt=1)
 
 
+class EarlyStopping(_Section):
+    """When training stops before its budget is used up.
+
+    Mean IoU is then measured on a part of the training photos, which do not train; never on the evaluation split, which
+    the gate judges by. The averaged weights of the best measurement are exported.
+
+    Attributes:
+      patience: how many evaluations in a row may bring no new best.
+      share: part of the training photos that is held out, told by a hash of each photo's pixels: the same photos in
+        every run, so that a warm start is not measured on what it trained on.
+    """
+
+    patience: int = Field(default=3, ge=1)
+    share: float = Field(default=0.1, gt=0, le=0.5)
+
+
 class TrainingSettings(_Section):
     """The budget and the recipe.
 
@@ -57,9 +104,18 @@ class TrainingSettings(_Section):
       learning_rate: peak of AdamW's cosine schedule, reached after `warmup_share` of the steps.
       weight_decay: of kernels; norms and biases have none.
       dice_weight: weight of the Dice loss beside cross-entropy.
+      class_weights: weight of a class's pixels in the cross-entropy, by its name, 1 for those left out; or `balanced`,
+        by the inverse of its share of the training pixels.
+      focal_gamma: turns the cross-entropy into focal loss; 2 is its authors' choice, 0 is plain cross-entropy.
       ema_decay: decay of the averaged weights that are exported.
-      evaluations: how often the learning curve measures the evaluation split.
+      evaluations: how often the learning curve measures the evaluation split, or the held-out photos.
+      early_stopping: see `EarlyStopping`; off when left out.
+      mixed_precision: `on` computes in float16 with float32 weights and scaled loss, `off` in float32; `auto` is `on`
+        where every GPU gains by it (compute capability 7, Volta, or more), `off` elsewhere. The export is float32.
       seed: of initial weights, order and augmentation.
+      warm_start: whether to start from the latest blessed model; from scratch where there is none or it does not fit.
+      warm_start_rate: peak of the schedule after a warm start, relative to `learning_rate`.
+      checkpoint_seconds: time between two checkpoints, from which a killed training goes on.
     """
 
     minutes: float | None = Field(default=None, gt=0, le=10_000)
@@ -69,9 +125,17 @@ class TrainingSettings(_Section):
     weight_decay: float = Field(default=1e-2, ge=0, le=1)
     warmup_share: float = Field(default=0.08, ge=0, lt=1)
     dice_weight: float = Field(default=0.5, ge=0)
+    class_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] | Literal["balanced"] | None = None
+    focal_gamma: float = Field(default=0.0, ge=0, le=10)
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
     evaluations: int = Field(default=8, ge=1)
+    early_stopping: EarlyStopping | None = None
+    # YAML reads a bare on or off as a truth value.
+    mixed_precision: bool | Literal["auto"] = "auto"
     seed: int = Field(default=17, ge=0)
+    warm_start: bool = False
+    warm_start_rate: float = Field(default=0.3, gt=0, le=1)
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
     augment: AugmentSettings = AugmentSettings()
 
     @model_validator(mode="before")

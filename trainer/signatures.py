@@ -4,6 +4,7 @@ Signatures (all outputs at the model's size):
   serving_default(image_bytes: string[N]) -> mask uint8[N, H, W], probabilities float32[N, H, W, C]
   masks(image_bytes: string[N])           -> mask_png string[N], class ids only
   from_examples(examples: string[N])      -> as serving_default, from serialised raw examples
+  masks_from_examples(examples: string[N])-> mask_png string[N, 1], for BulkInferrer
   transform_features(examples: string[N]) -> pixels string[N, 1], labels string[N, 1]
 """
 
@@ -14,12 +15,13 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer.features import DESCRIPTION, IMAGE, PIXELS, FeatureSpec
+from trainer.features import DESCRIPTION, IMAGE, MASK_PNG, MASKS_FROM_EXAMPLES, PIXELS, FeatureSpec
 from trainer.preprocessing import unpack_pixels
+from trainer.warmup import write_warmup_requests
 
 
 class ExportedModel(tf.Module):
-    """The transform graph and the net behind the four signatures."""
+    """The transform graph and the net behind the signatures."""
 
     def __init__(
         self, model: keras.Model, transform_output: tft.TFTransformOutput, spec: FeatureSpec, flip_average: bool
@@ -35,22 +37,35 @@ class ExportedModel(tf.Module):
     def _predict(self, photos: tf.Tensor) -> dict[str, tf.Tensor]:
         packed = self.transform({IMAGE: tf.reshape(photos, [-1, 1])})[PIXELS]
         pixels = unpack_pixels(packed, self._spec)
-        probabilities = tf.nn.softmax(self._model(pixels, training=False))
+        probabilities = self._probabilities(pixels)
         if self._flip_average:
-            mirrored = tf.nn.softmax(self._model(tf.reverse(pixels, axis=[2]), training=False))
+            mirrored = self._probabilities(tf.reverse(pixels, axis=[2]))
             probabilities = (probabilities + tf.reverse(mirrored, axis=[2])) / 2.0
         return {"mask": tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8), "probabilities": probabilities}
+
+    def _probabilities(self, pixels: tf.Tensor) -> tf.Tensor:
+        # Normalisation refuses a batch of no photos; one grey photo goes through in their place and is cut off again.
+        count = tf.shape(pixels)[0]
+        padded = tf.pad(pixels, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
+        padded = tf.ensure_shape(padded, [None, *pixels.shape[1:]])
+        return tf.nn.softmax(self._model(padded, training=False))[:count]
 
     def serving_default(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._predict(image_bytes)
 
     def masks(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         masks = self._predict(image_bytes)["mask"][..., tf.newaxis]
-        return {"mask_png": tf.map_fn(tf.io.encode_png, masks, fn_output_signature=tf.TensorSpec([], tf.string))}
+        return {MASK_PNG: tf.map_fn(tf.io.encode_png, masks, fn_output_signature=tf.TensorSpec([], tf.string))}
+
+    def _photos(self, examples: tf.Tensor) -> tf.Tensor:
+        return tf.io.parse_example(examples, {IMAGE: self._raw_spec[IMAGE]})[IMAGE]
 
     def from_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(examples, {IMAGE: self._raw_spec[IMAGE]})
-        return self._predict(parsed[IMAGE])
+        return self._predict(self._photos(examples))
+
+    def masks_from_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        # BulkInferrer asks each element for its dtype, which a bare string has not; a row of one has it.
+        return {MASK_PNG: self.masks(self._photos(examples))[MASK_PNG][:, tf.newaxis]}
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.transform(tf.io.parse_example(examples, self._raw_spec))
@@ -64,6 +79,7 @@ class ExportedModel(tf.Module):
             "serving_default": concrete(self.serving_default, "image_bytes"),
             "masks": concrete(self.masks, "image_bytes"),
             "from_examples": concrete(self.from_examples, "examples"),
+            MASKS_FROM_EXAMPLES: concrete(self.masks_from_examples, "examples"),
             "transform_features": concrete(self.transform_features, "examples"),
         }
 
@@ -76,7 +92,7 @@ def export(
     description: dict,
     flip_average: bool = False,
 ) -> None:
-    """Writes the SavedModel.
+    """Writes the SavedModel, its description and its warm-up requests.
 
     Args:
       model: float32[N, H, W, 3] -> logits float32[N, H, W, C].
@@ -91,4 +107,6 @@ def export(
     path = os.path.join(folder, DESCRIPTION)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
-        json.dump({"feature_spec": spec.model_dump(mode="json"), **description}, file, indent=2)
+        colours = dict(zip(spec.class_names, spec.colours, strict=True))
+        json.dump({"feature_spec": spec.model_dump(mode="json"), "colours": colours, **description}, file, indent=2)
+    write_warmup_requests(folder, spec)

@@ -10,6 +10,7 @@ from trainer.metrics import PHOTOS, SegmentationMetrics
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
+SIGNATURE = "from_examples"
 
 
 def build_golden_config(
@@ -24,7 +25,7 @@ def build_golden_config(
       fingerprint: hash of the metric code.
     """
     config = tfma.EvalConfig()
-    config.model_specs.add(name=CANDIDATE, signature_name="from_examples")
+    config.model_specs.add(name=CANDIDATE, signature_name=SIGNATURE)
     config.slicing_specs.add()
     for key in slice_keys:
         config.slicing_specs.add(feature_keys=[key])
@@ -45,7 +46,7 @@ def build_eval_config(
       gate: thresholds; those of the baseline are dropped by TFX while there is none.
     """
     config = build_golden_config(spec, settings, slice_keys, fingerprint)
-    config.model_specs.add(name=BASELINE, signature_name="from_examples", is_baseline=True)
+    config.model_specs.add(name=BASELINE, signature_name=SIGNATURE, is_baseline=True)
     (metrics,) = config.metrics_specs
     bounds = {"mean_iou": gate.min_mean_iou, PHOTOS: float(gate.min_photos)}
     bounds |= {f"iou/{name}": gate.class_bound(name) for name in spec.class_names if gate.class_bound(name)}

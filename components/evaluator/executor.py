@@ -8,22 +8,38 @@ import json
 import math
 
 import tensorflow_model_analysis as tfma
+from absl import logging
 from tfx.components.evaluator import executor as tfx_executor
-from tfx.types import artifact_utils
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import path_utils
 
 from components.evaluator import SUMMARY
+from components.evaluator.baseline import lost_baseline
 from components.evaluator.eval_config import BASELINE
 from trainer.metrics import HALF_WIDTH
+
+_BASELINE = standard_component_specs.BASELINE_MODEL_KEY
 
 
 class Executor(tfx_executor.Executor):
     """Executor of SegmentationEvaluator and GoldenEvaluator."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        """Evaluates as TFX does and sets the custom property `summary` of `evaluation`."""
+        """Evaluates as TFX does and sets the custom property `summary` of `evaluation`.
+
+        A baseline whose files are gone or damaged is left out, as there is none before the first blessing; the
+        summary says so in `lost_baseline`.
+        """
+        lost = None
+        if input_dict.get(_BASELINE):
+            lost = lost_baseline(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[_BASELINE])))
+        if lost is not None:
+            logging.warning(lost)
+            input_dict = {key: artifacts for key, artifacts in input_dict.items() if key != _BASELINE}
         super().Do(input_dict, output_dict, exec_properties)
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
-        evaluation.set_string_custom_property(SUMMARY, json.dumps(summarise(evaluation.uri)))
+        summary = summarise(evaluation.uri) | {"lost_baseline": lost}
+        evaluation.set_string_custom_property(SUMMARY, json.dumps(summary))
 
 
 def summarise(folder: str) -> dict:

@@ -43,7 +43,8 @@ def write_window(data: str, numbers: list[int]) -> str:
     Raises:
       UsageError: if a span does not exist or an evaluation photo is in a training span.
     """
-    _refuse_leaks(data, sorted(numbers))
+    *older, newest = sorted(numbers)
+    refuse_leaks(data, newest, ("eval",), older, "leave that span out of the window")
     spans = []
     for number in sorted(numbers):
         folder = os.path.abspath(span_folder(data, number))
@@ -67,40 +68,30 @@ def read_window(path: str) -> Window:
     return window
 
 
-def refuse_golden_leaks(data: str, golden: int, numbers: list[int]) -> None:
-    """No photo of the golden span, of either split, may train in the spans of a window, whatever name it has there.
+def refuse_leaks(data: str, evaluated: int, splits: tuple[str, ...], trained: list[int], mend: str) -> None:
+    """Sees to it that no photo which evaluates trains in another span, whatever name it has there.
 
     Args:
       data: the folder of spans.
-      golden: the golden span.
-      numbers: spans of the window.
+      evaluated: the span that evaluates.
+      splits: those of its splits that do.
+      trained: spans whose training splits a model learns from.
+      mend: what the user can do about it, for the message.
 
     Raises:
-      UsageError: if one does.
+      UsageError: if there is such a photo.
     """
-    evaluated = _photos(data, golden, "train") | _photos(data, golden, "eval")
-    for number in numbers:
-        trained = _photos(data, number, "train")
-        for sha256 in sorted(trained.keys() & evaluated.keys()):
+    evaluating = {sha256: photo for split in splits for sha256, photo in _photos(data, evaluated, split).items()}
+    for number in trained:
+        training = _photos(data, number, "train")
+        for sha256 in sorted(training.keys() & evaluating.keys()):
             raise UsageError(
-                f"photo {evaluated[sha256]} of span {golden} is training photo {trained[sha256]} of span {number}, so "
-                f"the score would flatter; choose a golden span of other photos"
+                f"span {number}: training photo {training[sha256]} is evaluation photo {evaluating[sha256]} of span "
+                f"{evaluated}, so the score would flatter; {mend}"
             )
 
 
-def _refuse_leaks(data: str, numbers: list[int]) -> None:
-    """No photo of the newest span's evaluation split may train in an older span, whatever name it has there."""
-    evaluated = _photos(data, numbers[-1], "eval")
-    for number in numbers[:-1]:
-        trained = _photos(data, number, "train")
-        for sha256 in sorted(trained.keys() & evaluated.keys()):
-            raise UsageError(
-                f"span {number}: training photo {trained[sha256]} is evaluation photo {evaluated[sha256]} of span "
-                f"{numbers[-1]}, so the score would flatter; leave span {number} out of the window"
-            )
-
-
-def _photos(data: str, number: int, split: str) -> dict[str | None, str]:
+def _photos(data: str, number: int, split: str) -> dict[str, str]:
     """SHA-256 -> file name of the ingested photos of a span's split."""
     sources = read_manifest(data, number).sources
     return {s.photo_sha256: s.photo for s in sources if s.split == split and s.verdict == "ingested"}

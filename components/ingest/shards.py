@@ -13,6 +13,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.errors import SegpipeError
+from components.ingest.examples import to_example
 from components.ingest.reader import ReadPair, Unreadable, file_bytes, read_pair
 from components.ingest.settings import DataSettings
 from components.ingest.sources import SPLITS, Pair, Quarantined
@@ -67,16 +68,7 @@ def raw_example(pair: Pair, read: ReadPair, spec: features.FeatureSpec, settings
         values[features.CLASS_SHARE + name] = share
     for name, value in settings.slice_values(pair.stem).items():
         values[name] = value.encode("utf-8", "surrogateescape")
-    example = tf.train.Example()
-    for name, value in sorted(values.items()):
-        feature = example.features.feature[name]
-        if isinstance(value, bytes):
-            feature.bytes_list.value.append(value)
-        elif isinstance(value, float):
-            feature.float_list.value.append(value)
-        else:
-            feature.int64_list.value.append(value)
-    return example
+    return to_example(values)
 
 
 class WriteShard(beam.DoFn):

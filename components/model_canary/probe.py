@@ -16,8 +16,9 @@ import time
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
-SIGNATURES = {"serving_default", "masks", "from_examples", "transform_features"}
+SIGNATURES = {"serving_default", "masks", "from_examples", "masks_from_examples", "transform_features"}
 
 
 def read_files(folder):
@@ -54,6 +55,24 @@ def check_outputs(outputs, count, spec):
     return problems
 
 
+def replay_warmup(path, signatures):
+    """Sentences about warm-up requests that TensorFlow Serving could not replay."""
+    if not os.path.isfile(path):
+        return [f"{os.path.basename(path)} is missing"]
+    logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(path)]
+    requests = [log.predict_log.request for log in logs]
+    warmed = {request.model_spec.signature_name for request in requests}
+    problems = [f"no warm-up request asks for {name}" for name in ("serving_default", "masks") if name not in warmed]
+    for request in requests:
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        try:
+            signatures[request.model_spec.signature_name](**inputs)
+        except (KeyError, TypeError, tf.errors.OpError) as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            problems.append(f"a warm-up request for {request.model_spec.signature_name} fails ({reason})")
+    return problems
+
+
 def time_single(serve, photos):
     """Median milliseconds of one photo a call, after every photo was seen once."""
     times = []
@@ -85,6 +104,7 @@ def probe(model, photos, broken):
         return problems, None
     if any((first[name].numpy() != second[name].numpy()).any() for name in ("mask", "probabilities")):
         problems.append("the same photos give different answers")
+    problems += replay_warmup(os.path.join(model, "assets.extra", "tf_serving_warmup_requests"), signatures)
     for name, content in broken.items():
         try:
             serve(image_bytes=tf.constant([content]))

@@ -9,8 +9,6 @@ pytestmark = pytest.mark.e2e
 
 
 def test_a_broken_signature_is_refused_and_the_next_run_compares_with_the_model_before(tmp_path):
-    from pipeline.config import load_config
-    from pipeline.local_runner import run
     from pipeline.records import newest_run
     from pipeline.workspace import Workspace
 
@@ -20,7 +18,7 @@ def test_a_broken_signature_is_refused_and_the_next_run_compares_with_the_model_
     first, versions = newest_run(workspace.metadata), bench.versions()
 
     with pytest.raises(RefusedError, match="signature serving_default is missing"):
-        run(load_config(bench.config), workspace, "local", run_fn="broken_model.run_fn")
+        bench.run_here("broken_model.run_fn")
     refused = bench.status()["runs"][-1]
     assert refused["verdict"] == "refused"
     assert refused["reasons"] == ["the exported model may not serve: signature serving_default is missing"]

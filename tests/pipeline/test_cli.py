@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.cli import main
 from pipeline.workspace import Workspace
 from trainer.features import FeatureSpec
 
-COMMANDS = ["draw", "ingest", "run", "predict", "evaluate", "status"]
+COMMANDS = ["draw", "ingest", "run", "bless", "predict", "evaluate", "status"]
 
 
 def segpipe(*arguments: str | Path) -> Result:
@@ -47,7 +48,7 @@ def test_the_help_of_every_command_shows_an_example_that_parses(command, flag):
     assert result.exit_code == 0
     example = result.stdout.partition(f"Example: segpipe {command}")[2].splitlines()[0]
     # Parsing alone: a wrong option in the example would be a usage error.
-    main.commands[command].make_context(command, example.split())
+    main.commands[command].make_context(command, shlex.split(example))
 
 
 @pytest.mark.parametrize("command", sorted(main.commands.keys() - {"draw"}))
@@ -94,6 +95,8 @@ def test_the_installed_command_is_this_one():
         (["draw", "--output", "o", "--photos", "1"], "--photos"),
         (["draw", "--output", "o", "--seed", "-1"], "--seed"),
         (["status", "--last", "0"], "--last"),
+        (["bless", "latest"], "--reason"),
+        (["bless", "--reason", "r"], "RUN"),
     ],
 )
 def test_a_wrong_argument_is_named_with_exit_status_2(arguments, named, tmp_path, monkeypatch):

@@ -42,9 +42,12 @@ WRONG = [
     ("data: {eval_share: 1}", "data.eval_share: .*less than 1"),
     ("data: {max_quarantine: 5%}", "data.max_quarantine: .*got '5%'"),
     ("data: {slice_keys: {breed: {'(': x}}}", r"data.slice_keys: breed: '\(' is no regular expression"),
-    ("model: {name: vgg}", "model.name: .*'residual' or 'unet' .got 'vgg'."),
+    ("model: {name: vgg}", "model.name: .*'residual', 'unet' or 'encoder' .got 'vgg'."),
     ("training: {minutes: 1, steps: 5}", "training: give either minutes or steps"),
     ("training: {minutes: soon}", "training.minutes: .*got 'soon'"),
+    ("training: {class_weights: {dog: 2}}", "training.class_weights: 'dog' is none of the classes"),
+    ("training: {early_stopping: {patient: 3}}", "training.early_stopping.patient is no k"),
+    ("model: {weights: imagenet}", "model: weights: the net 'residual' has no backbone"),
     ("gate: {min_mean_iou: 2}", "gate.min_mean_iou: .*got 2"),
     ("gate: {min_mean_iou: .nan}", "gate.min_mean_iou: .*got nan"),
     ("gate: {min_class_iou: {pet: 2}}", r"gate.min_class_iou: 2.0 is not in 0\.\.1"),
@@ -177,6 +180,22 @@ def test_a_schema_file_is_found_beside_its_config_from_any_folder(tmp_path, monk
     path = write(tmp_path, "schema_file: own.pbtxt")
     monkeypatch.chdir("/")
     assert load_config(path).schema_file == str(tmp_path / "own.pbtxt")
+
+
+def test_weights_are_found_beside_their_config_and_imagenet_is_no_file(tmp_path):
+    def weights(content):
+        return load_config(write(tmp_path, content)).model.weights
+
+    assert weights("model: {name: encoder, weights: own.weights.h5}") == str(tmp_path / "own.weights.h5")
+    assert weights("model: {name: encoder, weights: /weights/own.h5}") == "/weights/own.h5"
+    assert weights("model: {name: encoder}") == "imagenet"
+    assert weights("model: {name: encoder, weights: none}") == "none"
+
+
+@pytest.mark.parametrize("written, meant", [("on", True), ("off", False), ("auto", "auto")])
+def test_mixed_precision_is_written_without_quotes(tmp_path, written, meant):
+    training = load_config(write(tmp_path, f"training: {{mixed_precision: {written}}}")).training
+    assert training.mixed_precision == meant
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.y*ml")), ids=lambda path: path.name)

@@ -15,7 +15,7 @@ from pipeline.plan import choose_span, plan
 from pipeline.schema_file import read_schema
 from pipeline.workspace import Workspace
 from trainer.features import ClassSpec, FeatureSpec
-from trainer.settings import TrainingSettings
+from trainer.settings import ModelSettings, TrainingSettings
 
 
 def write_span(
@@ -151,6 +151,13 @@ def test_a_plan_names_a_window_a_schema_and_where_to_write(workspace):
     assert (places.pipeline_root, places.serving) == (workspace.pipeline_root, workspace.serving)
 
 
+def test_weights_that_are_not_there_stop_a_run_before_anything_is_written(workspace):
+    config = Config(model=ModelSettings(name="encoder", weights="/nowhere/own.h5"))
+    with pytest.raises(UsageError, match="^model.weights: /nowhere/own.h5: No such file or directory; name a file"):
+        plan(config, workspace, None)
+    assert not Path(workspace.schemas).exists()
+
+
 def golden(span: int, **change) -> Config:
     return Config(data=DataSettings(golden_span=span), **change)
 
@@ -196,7 +203,7 @@ def test_a_golden_photo_may_train_in_no_span_of_the_window_whatever_its_golden_s
     write_span(workspace, 3, Config(), sources={"a": split, "b": "eval"})
     write_span(workspace, 11, Config(), sources={"a": "train", "c": "eval"})
     with pytest.raises(
-        UsageError, match=r"^data.golden_span: photo a.jpg of span 3 is training photo a.jpg of span 11"
+        UsageError, match=r"^data.golden_span: span 11: training photo a.jpg is evaluation photo a.jpg of span 3"
     ):
         plan(golden(3), workspace, None)
     # Another span trains on none of them; and to be evaluated twice does no harm.

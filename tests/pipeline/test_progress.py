@@ -14,6 +14,7 @@ from rich.console import Console
 
 from pipeline import progress
 from pipeline.progress import RunProgress
+from trainer.notes import note
 
 RUNNING, FINISHED, CACHED = "Component %s is running.", "Component %s is finished.", "A cached execution %d is used."
 BEAM_RUNNING, BEAM_FINISHED = "node %s is running.", "node %s is finished."
@@ -55,6 +56,23 @@ def test_a_component_from_the_cache_says_so_and_the_next_does_not(verbose):
 def test_the_beam_runner_is_followed_too(verbose):
     lines, _ = follow((BEAM_RUNNING, "Trainer"), (CACHED, 1), (BEAM_FINISHED, "Trainer"))
     assert [line.split() for line in lines] == [["✓", "Trainer", "cached"]]
+
+
+def test_a_note_of_the_trainer_is_shown_at_once_below_its_name(verbose):
+    terminal = io.StringIO()
+    with RunProgress(Console(file=terminal, width=60)) as shown:
+        shown.listen()
+        logging.info(RUNNING, "Trainer")
+        note("resumed at step %d of %d from [here] " + 60 * "x", 40, 100)
+        assert terminal.getvalue() == "  Trainer: resumed at step 40 of 100 from [here] " + 60 * "x" + "\n"
+
+
+def test_quiet_shows_no_note(verbose):
+    terminal = io.StringIO()
+    with RunProgress(Console(file=terminal), quiet=True) as shown:
+        shown.listen()
+        note("resumed")
+    assert terminal.getvalue() == ""
 
 
 def test_everything_else_that_tfx_logs_is_left_to_the_log(verbose):

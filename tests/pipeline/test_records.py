@@ -1,80 +1,23 @@
 """What became of each run, read from a real MLMD database with the types and names that TFX writes."""
 
+import io
 import json
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
-from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.console import Console
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from stored_runs import GOOD, REFUSED, Store, blessed_by_hand, evaluated, pushed, refused
 
 from components.errors import SegpipeError
-from pipeline.records import list_runs, newest_run, run_summary
+from pipeline.records import INFERENCE, list_runs, newest_run, run_summary
 from pipeline.tables import runs_table, scores_table
-
-REFUSED = {"metrics": {"mean_iou": 0.31}, "baseline": None, "slices": {}, "refusals": ["mean_iou is under 0.5"]}
-GOOD = {"metrics": {"mean_iou": 0.61, "iou/pet": None}, "baseline": {"mean_iou": 0.6}, "slices": {}, "refusals": []}
-
-
-class Store:
-    """Writes runs as TFX's launchers do."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.path = folder, str(folder / "metadata.db")
-        config = mlmd.ConnectionConfig()
-        config.sqlite.filename_uri = self.path
-        self._store = metadata_store.MetadataStore(config)
-        self._types = {
-            name: self._store.put_context_type(mlmd.ContextType(name=name)) for name in ("pipeline_run", "node")
-        }
-        self._execution = self._store.put_execution_type(mlmd.ExecutionType(name="any"))
-        self._artifact = self._store.put_artifact_type(mlmd.ArtifactType(name="Any"))
-
-    def _context(self, kind: str, name: str) -> int:
-        known = self._store.get_context_by_type_and_name(kind, name)
-        if known is not None:
-            return known.id
-        return self._store.put_contexts([mlmd.Context(type_id=self._types[kind], name=name)])[0]
-
-    def node(self, run: str, name: str, state: str, **outputs: dict) -> None:
-        """One execution; `outputs` maps a key to the custom properties of its artifact, `uri` apart."""
-        contexts = [self._context("pipeline_run", run), self._context("node", f"segpipe.{name}")]
-        execution = mlmd.Execution(type_id=self._execution, last_known_state=mlmd.Execution.State.Value(state))
-        artifacts = []
-        for key, properties in outputs.items():
-            artifact = mlmd.Artifact(type_id=self._artifact, uri=properties.pop("uri", "none"))
-            for field, value in properties.items():
-                kind = "int_value" if isinstance(value, int) else "string_value"
-                setattr(artifact.custom_properties[field], kind, value)
-            event = mlmd.Event(type=mlmd.Event.OUTPUT, path=mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key)]))
-            artifacts.append((artifact, event))
-        self._store.put_execution(execution, artifacts, self._store.get_contexts_by_id(contexts))
-
-    def anomalies(self, split: str, feature: str, description: str) -> str:
-        """What ExampleValidator writes for a split; returns the URI of all splits."""
-        message = anomalies_pb2.Anomalies()
-        message.anomaly_info[feature].description = description
-        folder = self.folder / "anomalies" / f"Split-{split}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "SchemaDiff.pb").write_bytes(message.SerializeToString())
-        return str(folder.parent)
 
 
 @pytest.fixture
 def store(tmp_path) -> Store:
     return Store(tmp_path)
-
-
-def evaluated(store: Store, run: str, summary: dict, state: str = "COMPLETE") -> None:
-    store.node(run, "SegmentationEvaluator", state, evaluation={"summary": json.dumps(summary)})
-
-
-def pushed(store: Store, run: str, state: str = "COMPLETE", pushed: int = 1, new: int = 1, version: str = "17") -> None:
-    store.node(
-        run, "AtomicPusher", state, pushed_model={"pushed": pushed, "pushed_version": version, "new_version": new}
-    )
 
 
 def test_a_pushed_run(store):
@@ -110,6 +53,51 @@ def test_data_that_the_gate_refused_say_why(store):
     assert run.reasons == ["eval: height: Out of range", "train: breed: Unexpected string values"]
 
 
+def test_a_refused_run_that_a_person_blessed_keeps_its_reasons_and_says_who_and_why(store, tmp_path):
+    refused(store, "r1", tmp_path)
+    blessed_by_hand(store, "r1", tmp_path)
+    (run,) = list_runs(store.path)
+    assert (run.verdict, run.version, run.reasons) == ("blessed", 17, ["mean_iou is under 0.5"])
+    summary = json.loads(json.dumps(run_summary(run)))["blessing"]
+    assert (summary["by"], summary["reason"], summary["version"]) == ("ana", "seen [by] eye", 17)
+    assert abs(summary["at"] - time.time()) < 60
+    (row,) = printed(runs_table([run], live=17))[1:]
+    assert row[:4] == ["r1", "blessed", "17", "(live)"]
+    assert "blessed by ana: seen [by] eye; mean_iou is under 0.5" in " ".join(row)
+
+
+@pytest.mark.parametrize("live, verdict, version", [(1, "unchanged", 17), (0, "refused", None)])
+def test_a_later_run_of_a_blessed_model_is_fine_while_that_model_is_live(store, tmp_path, live, verdict, version):
+    refused(store, "r1", tmp_path)
+    blessed_by_hand(store, "r1", tmp_path)
+    refused(store, "r2", tmp_path, live)
+    refused(store, "r3", tmp_path / "another")
+    first, later, another = list_runs(store.path)
+    assert (first.verdict, later.verdict, later.version) == ("blessed", verdict, version)
+    assert (another.verdict, another.blessing) == ("refused", None)
+    # What became of a run is the same when only the newest are listed.
+    assert list_runs(store.path, newest=2) == [later, another]
+
+
+def test_a_blessing_that_the_canary_prevented_is_told_beside_what_the_gate_said(store, tmp_path):
+    refused(store, "r1", tmp_path / "model")
+    store.node("r1", "HandBlessing", "FAILED")
+    reasons = tmp_path / "pipeline_root" / "HandBlessing" / "refused" / "7.json"
+    reasons.parent.mkdir(parents=True)
+    reasons.write_text('["the exported model may not serve: it is broken"]')
+    (run,) = list_runs(store.path)
+    assert (run.verdict, run.version, run.blessing) == ("refused", None, None)
+    assert run.reasons == ["mean_iou is under 0.5", "the exported model may not serve: it is broken"]
+
+
+def test_a_run_whose_baseline_was_lost_says_so(store):
+    evaluated(store, "r1", GOOD | {"baseline": None, "lost_baseline": "the baseline at b is gone"})
+    pushed(store, "r1")
+    (run,) = list_runs(store.path)
+    assert run_summary(run)["lost_baseline"] == "the baseline at b is gone"
+    assert printed(runs_table([run], live=17))[1][-6:] == ["the", "baseline", "at", "b", "is", "gone"]
+
+
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
 @pytest.mark.parametrize("node", ["Trainer", "AnomalyGate"])
 def test_a_run_that_broke_failed(store, node, state):
@@ -134,6 +122,34 @@ def test_runs_are_listed_oldest_first_and_the_newest_can_be_asked_for(store):
     assert [run.run_id for run in list_runs(store.path)] == ["r0", "r1", "r2", "r3", "r4"]
     assert [run.run_id for run in list_runs(store.path, newest=2)] == ["r3", "r4"]
     assert newest_run(store.path).run_id == "r4"
+
+
+@pytest.mark.parametrize("state, verdict", [("COMPLETE", "tuned"), ("CACHED", "tuned"), ("FAILED", "failed")])
+def test_a_search_is_told_from_a_training_run(store, state, verdict):
+    store.node("r1", "Transform", "CACHED")
+    store.node("r1", "Tuner", state, best_hyperparameters={})
+    (run,) = list_runs(store.path)
+    assert run.verdict == verdict
+    Console(file=io.StringIO()).print(runs_table([run], live=None))
+
+
+def test_batch_inference_is_no_training_run_and_is_listed_apart(store):
+    store.node("r1", "Trainer", "COMPLETE")
+    store.node("i1", "BulkInferrer", "COMPLETE", "segpipe.infer")
+    store.node("r2", "Trainer", "COMPLETE")
+    store.node("i2", "BulkInferrer", "COMPLETE", "segpipe.infer")
+    assert [run.run_id for run in list_runs(store.path)] == ["r1", "r2"]
+    assert [run.run_id for run in list_runs(store.path, newest=2)] == ["r1", "r2"]
+    assert newest_run(store.path).run_id == "r2"
+    assert [run.run_id for run in list_runs(store.path, kind=INFERENCE)] == ["i1", "i2"]
+    assert newest_run(store.path, INFERENCE).nodes["BulkInferrer"].state == "complete"
+
+
+def test_a_training_run_that_did_not_end_was_interrupted_though_inference_goes_on(store):
+    store.node("r1", "Trainer", "RUNNING")
+    store.node("i1", "BulkInferrer", "RUNNING", "segpipe.infer")
+    assert [run.verdict for run in list_runs(store.path, writing=True)] == ["interrupted"]
+    assert [run.verdict for run in list_runs(store.path, writing=True, kind=INFERENCE)] == ["running"]
 
 
 def test_a_workspace_that_never_ran_has_no_runs(tmp_path):

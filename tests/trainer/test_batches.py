@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from trainer_helpers import SPEC
 
+import trainer.batches as batches_module
 from trainer.batches import count_examples, evaluation_batches, training_batches
 from trainer.preprocessing import normalise, resized_labels, resized_photos
 from trainer.settings import AugmentSettings, TrainingSettings
@@ -107,6 +108,30 @@ def test_one_seed_gives_the_same_steps_and_another_gives_others(transformed, aug
 
     assert steps(17) == steps(17)
     assert steps(17) != steps(18)
+
+
+@pytest.mark.parametrize("fits", [True, False], ids=["cached", "larger than memory"])
+@pytest.mark.parametrize("start", [1, 2, 3, 7, 11])
+def test_a_start_in_the_middle_gives_the_steps_that_were_left(transformed, monkeypatch, start, fits):
+    # 7 photos in batches of 3: of these steps one begins an epoch, the others lie at different places inside of one.
+    if not fits:
+        monkeypatch.setattr(batches_module, "_CACHE_BYTES", 0)
+        monkeypatch.setattr(batches_module, "_SHUFFLE_BYTES", 4 * SPEC.height * SPEC.width * 7)
+    changes = {"augment": AugmentSettings()}
+    whole_way = first(start + 4, transformed.pattern, **changes)[start:]
+    rest = training_batches([transformed.pattern], PHOTOS, SPEC, settings(**changes), start).take(4)
+    for (pixels, labels), (pixels_then, labels_then) in zip(whole_way, rest.as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(pixels, pixels_then)
+        np.testing.assert_array_equal(labels, labels_then)
+
+
+def test_neighbouring_seeds_share_no_order(transformed):
+    # A batch of all photos is an epoch.
+    orders = {
+        seed: [tuple(order([b], transformed)) for b in first(4, transformed.pattern, seed=seed, batch_size=PHOTOS)]
+        for seed in (17, 18, 19)
+    }
+    assert len({one for epochs in orders.values() for one in epochs}) == 12
 
 
 def test_a_photo_is_augmented_differently_each_time_it_comes(transformed):

@@ -1,4 +1,4 @@
-"""Training: the loss and what it ignores, the schedule, the budget, and that a seed decides everything."""
+"""Training: the schedule, the budget, and that a seed decides everything."""
 
 import hashlib
 import itertools
@@ -11,7 +11,7 @@ from trainer_helpers import SPEC
 
 from trainer.batches import evaluation_batches, training_batches
 from trainer.features import IGNORE_LABEL, ClassSpec, FeatureSpec
-from trainer.loop import Learner, learning_rate, segmentation_loss
+from trainer.loop import Learner, learning_rate
 from trainer.settings import ModelSettings, TrainingSettings
 
 SMALL = FeatureSpec(
@@ -50,54 +50,6 @@ def state(trained: Learner) -> list[str]:
     """A hash of every weight, since bytes make unreadable failures."""
     weights = [*trained.model.weights, *trained.averaged.weights]
     return [hashlib.sha256(weight.numpy().tobytes()).hexdigest()[:8] for weight in weights]
-
-
-def test_the_loss_worked_out_by_hand():
-    labels = np.array([[[0, 1, IGNORE_LABEL]]], np.uint8)
-    probabilities = np.array([[[[0.5, 0.5], [0.2, 0.8], [0.9, 0.1]]]])
-    entropy = -(np.log(0.5) + np.log(0.8)) / 2
-    # Soft Dice of class 0: truth 1, predicted 0.5 + 0.2, overlap 0.5; of class 1: truth 1, predicted 1.3, overlap 0.8.
-    dice = 1 - ((2 * 0.5 + 1) / (1.7 + 1) + (2 * 0.8 + 1) / (2.3 + 1)) / 2
-    for weight in (0.0, 0.5, 2.0):
-        loss = segmentation_loss(tf.constant(labels), tf.constant(np.log(probabilities), tf.float32), weight)
-        assert float(loss) == pytest.approx(entropy + weight * dice, abs=1e-6)
-
-
-@pytest.mark.parametrize("dice_weight", [0.0, 0.5])
-def test_ignored_pixels_move_neither_loss_nor_gradient(dice_weight):
-    rng = np.random.default_rng(0)
-    labels = rng.choice(np.array([0, 1, 2, IGNORE_LABEL], np.uint8), [2, 8, 8])
-    ignored = labels == IGNORE_LABEL
-    logits = rng.normal(size=[2, 8, 8, 3]).astype(np.float32)
-    other = np.where(ignored[..., np.newaxis], rng.normal(0, 30, logits.shape), logits).astype(np.float32)
-
-    def loss_and_gradient(values):
-        variable = tf.Variable(values)
-        with tf.GradientTape() as tape:
-            loss = segmentation_loss(tf.constant(labels), variable, dice_weight)
-        return float(loss), tape.gradient(loss, variable).numpy()
-
-    loss, gradient = loss_and_gradient(logits)
-    other_loss, other_gradient = loss_and_gradient(other)
-    assert loss == other_loss
-    assert not gradient[ignored].any() and not other_gradient[ignored].any()
-    np.testing.assert_array_equal(gradient[~ignored], other_gradient[~ignored])
-    assert gradient[~ignored].any(axis=-1).all()
-
-
-def test_ignoring_pixels_is_as_if_they_were_cut_off():
-    rng = np.random.default_rng(1)
-    labels, logits = rng.integers(0, 3, [2, 8, 8]).astype(np.uint8), rng.normal(size=[2, 8, 8, 3]).astype(np.float32)
-    cut = segmentation_loss(tf.constant(labels[:, :5]), tf.constant(logits[:, :5]), 0.5)
-    labels[:, 5:] = IGNORE_LABEL
-    assert float(segmentation_loss(tf.constant(labels), tf.constant(logits), 0.5)) == pytest.approx(
-        float(cut), abs=1e-6
-    )
-
-
-def test_a_batch_that_is_ignored_altogether_costs_nothing():
-    labels = tf.fill([1, 4, 4], tf.constant(IGNORE_LABEL, tf.uint8))
-    assert float(segmentation_loss(labels, tf.random.normal([1, 4, 4, 3]), 0.5)) == 0.0
 
 
 @pytest.mark.parametrize(

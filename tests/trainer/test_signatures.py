@@ -1,4 +1,4 @@
-"""The exported model: one transform graph for training and serving, four signatures, two loaders, no segpipe."""
+"""The exported model: one transform graph for training and serving, five signatures, two loaders, no segpipe."""
 
 import io
 import json
@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 from PIL import Image
+from tensorflow_serving.apis import prediction_log_pb2
 from trainer_helpers import SPEC, draw_mask, draw_photo, encode, serialise
 
 from trainer.batches import evaluation_batches
@@ -85,6 +86,20 @@ def test_masks_are_pngs_of_the_class_ids(transformed, signatures):
     np.testing.assert_array_equal(np.stack([np.asarray(picture) for picture in opened]), served)
 
 
+def test_batch_inference_gets_the_same_masks_a_row_each(transformed, signatures):
+    found = signatures["masks_from_examples"](transformed.raw)["mask_png"]
+    assert found.shape == (7, 1)
+    np.testing.assert_array_equal(found[:, 0], signatures["masks"](transformed.photos)["mask_png"])
+
+
+@pytest.mark.parametrize("name", ["serving_default", "masks", "from_examples", "masks_from_examples"])
+def test_no_photos_get_no_answers(signatures, name):
+    answers = signatures[name](np.array([], dtype=object).astype("S"))
+    full = {"mask": (0, 32, 48), "probabilities": (0, 32, 48, 3)}
+    shapes = {"masks": {"mask_png": (0,)}, "masks_from_examples": {"mask_png": (0, 1)}}
+    assert {key: value.shape for key, value in answers.items()} == shapes.get(name, full)
+
+
 def test_a_photo_needs_no_mask_to_be_predicted(transformed, signatures):
     bare = signatures["from_examples"]([serialise(**{IMAGE: photo}) for photo in transformed.photos])
     full = signatures["from_examples"](transformed.raw)
@@ -133,7 +148,24 @@ def test_the_model_describes_itself(exported):
     with open(os.path.join(exported.folder, DESCRIPTION)) as file:
         description = json.load(file)
     assert FeatureSpec.model_validate(description.pop("feature_spec")) == SPEC
-    assert description == {"steps": 3, "seed": 4}
+    colours = {"pet": "#e4572e", "background": "#17435e", "contour": "#ffc914"}
+    assert description == {"colours": colours, "steps": 3, "seed": 4}
+
+
+def test_tensorflow_serving_can_warm_the_model_up(exported):
+    loaded = tf.saved_model.load(exported.folder)
+    path = os.path.join(exported.folder, "assets.extra", "tf_serving_warmup_requests")
+    assert os.path.getsize(path) < 20_000
+    warmed = {}
+    for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        warmed[request.model_spec.signature_name] = loaded.signatures[request.model_spec.signature_name](**inputs)
+    assert set(warmed) == {"serving_default", "masks"}
+    (mask,) = warmed["serving_default"]["mask"].numpy()
+    (png,) = warmed["masks"]["mask_png"].numpy()
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), mask)
+    assert mask.shape == (SPEC.height, SPEC.width)
 
 
 # Runs in a process of its own, where neither segpipe nor the library that traced the graph can be imported.
@@ -221,6 +253,7 @@ def test_the_signatures_are_those_that_clients_were_promised(elsewhere):
         "serving_default": {"image_bytes": ["string", [-1]], **prediction},
         "masks": {"image_bytes": ["string", [-1]], "mask_png": ["string", [-1]]},
         "from_examples": {"examples": ["string", [-1]], **prediction},
+        "masks_from_examples": {"examples": ["string", [-1]], "mask_png": ["string", [-1, 1]]},
         "transform_features": {
             "examples": ["string", [-1]],
             "pixels": ["string", [-1, 1]],
@@ -242,7 +275,12 @@ def test_both_loaders_answer_alike_and_as_the_net_was_trained_here(elsewhere, si
             np.testing.assert_allclose(probabilities, here["probabilities"], atol=1e-5)
             np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, atol=1e-5)
             np.testing.assert_array_equal(mask, here["mask"])
-    for output in ("masks/mask_png", "transform_features/pixels", "transform_features/labels"):
+    for output in (
+        "masks/mask_png",
+        "masks_from_examples/mask_png",
+        "transform_features/pixels",
+        "transform_features/labels",
+    ):
         assert strings[f"tf1/{output}"] == strings[f"tf2/{output}"]
         assert len(strings[f"tf2/{output}"]) == 4
     # Every mask here is contour alone, label 2.

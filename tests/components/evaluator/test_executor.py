@@ -1,6 +1,7 @@
 """The Evaluator for real: its summary says what `segpipe evaluate` says, and why a model was refused."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -175,4 +176,23 @@ def test_the_golden_set_is_measured_on_all_its_photos_and_nothing_is_decided(tmp
 def test_a_model_as_good_as_the_blessed_one_is_blessed(tmp_path, bench):
     summary, blessed = judge(bench, tmp_path, "good", EASY, baseline="good")
     assert (blessed, summary["refusals"]) == (1, [])
-    assert summary["baseline"] == summary["metrics"]
+    assert (summary["baseline"], summary["lost_baseline"]) == (summary["metrics"], None)
+
+
+@pytest.mark.parametrize("model, blessed", [("good", 1), ("bad", 0)])
+@pytest.mark.parametrize("rest, what", [(".", "is gone"), ("Format-Serving", "cannot be loaded (OSError: ")])
+def test_without_the_files_of_the_blessed_model_the_value_thresholds_decide(
+    tmp_path, bench, model, blessed, rest, what, caplog
+):
+    blessed_model = tmp_path / "blessed"
+    shutil.copytree(bench.folder / "good", blessed_model)
+    if rest == ".":
+        shutil.rmtree(blessed_model)
+    else:
+        (blessed_model / rest / "saved_model.pb").write_bytes(b"no graph")
+    bench.models["lost"] = artifact(standard_artifacts.Model, blessed_model)
+    summary, decided = judge(bench, tmp_path, model, EASY, baseline="lost")
+    assert (decided, summary["baseline"], bool(summary["refusals"])) == (blessed, None, not blessed)
+    assert all("under the threshold" in refusal for refusal in summary["refusals"])
+    assert summary["lost_baseline"].startswith(f"the baseline at {blessed_model}/Format-Serving {what}")
+    assert summary["lost_baseline"] in caplog.text

@@ -6,12 +6,14 @@ import os
 import pytest
 import tensorflow as tf
 from drawing import encoded, pet
+from tensorflow_serving.apis import prediction_log_pb2
 from tfx.types import standard_artifacts
 
 from components.errors import RefusedError
 from components.model_canary.executor import Executor
 from components.model_canary.refusal import refusal_file
 from trainer.features import DESCRIPTION, FILENAME, HEIGHT, IMAGE, MASK, WIDTH, FeatureSpec
+from trainer.warmup import WARMUP, write_warmup_requests
 
 SPEC = FeatureSpec(height=32, width=48)
 
@@ -57,9 +59,11 @@ def save_model(folder, fault: str = "") -> str:
     """Writes the model where Trainer would, with its description."""
     path = os.path.join(folder, "Format-Serving")
     module = Model(fault)
-    names = ["serving_default", "masks", "from_examples", "transform_features"]
+    names = ["serving_default", "masks", "from_examples", "masks_from_examples", "transform_features"]
     if fault == "no masks":
         names.remove("masks")
+    if fault == "no batch inference":
+        names.remove("masks_from_examples")
     serve = module.serving_default.get_concrete_function()
     tf.saved_model.save(module, path, signatures=dict.fromkeys(names, serve))
     if fault == "damaged":
@@ -68,7 +72,25 @@ def save_model(folder, fault: str = "") -> str:
     os.makedirs(os.path.dirname(os.path.join(path, DESCRIPTION)))
     with open(os.path.join(path, DESCRIPTION), "w") as file:
         json.dump({"feature_spec": SPEC.model_dump(mode="json")}, file)
+    write_warmup_requests(path, SPEC)
+    if fault == "no warm-up":
+        os.remove(os.path.join(path, WARMUP))
+    if fault == "damaged warm-up":
+        with open(os.path.join(path, WARMUP), "r+b") as file:
+            file.truncate(100)
+    if fault == "strange warm-up":
+        warm_up_with(os.path.join(path, WARMUP), serving_default=b"this is no photo", maskss=b"")
     return folder
+
+
+def warm_up_with(path, **photos: bytes) -> None:
+    """Writes one warm-up request a signature."""
+    with tf.io.TFRecordWriter(path) as writer:
+        for signature, photo in photos.items():
+            log = prediction_log_pb2.PredictionLog()
+            log.predict_log.request.model_spec.signature_name = signature
+            log.predict_log.request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([photo]))
+            writer.write(log.SerializeToString())
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +134,12 @@ def test_a_sound_model_is_blessed_with_its_latency_and_memory(tmp_path, examples
     ("fault", "problem"),
     [
         ("no masks", "signature masks is missing"),
+        ("no batch inference", "signature masks_from_examples is missing"),
+        ("no warm-up", "tf_serving_warmup_requests is missing"),
+        ("damaged warm-up", "it cannot be loaded and called: DataLossError"),
+        ("strange warm-up", "no warm-up request asks for masks"),
+        ("strange warm-up", r"a warm-up request for serving_default fails \(InvalidArgumentError"),
+        ("strange warm-up", r"a warm-up request for maskss fails \(KeyError"),
         ("damaged", "it cannot be loaded and called"),
         ("no probabilities", "serving_default gives no probabilities"),
         ("other dtype", r"mask is int64\[8, 32, 48\], not uint8\[8, 32, 48\]"),

@@ -1,0 +1,1 @@
+"""TFX's Trainer, whose export knows the run that made it."""
