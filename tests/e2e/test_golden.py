@@ -84,4 +84,4 @@ def test_what_was_only_measured_there_never_becomes_the_baseline(bench, first, r
         run = runs[record["run_id"]]
         blessing = run.output("SegmentationEvaluator", "blessing")
         assert blessing.custom_properties["baseline_model"].string_value == blessed
-        assert list(run.nodes["GoldenEvaluator"].outputs) == ["evaluation"], "no blessing that could count"
+        assert "blessing" not in run.nodes["GoldenEvaluator"].outputs, "none that could count"
