@@ -60,7 +60,7 @@ def test_weights_that_can_be_downloaded_are_only_looked_for(empty_cache, monkeyp
         downloads_from(monkeypatch, f"http://127.0.0.1:{server.server_port}")
         check_weights(IMAGENET)
         downloads_from(monkeypatch, f"http://127.0.0.1:{server.server_port}/gone")
-        with pytest.raises(ValueError, match="imagenet cannot be had .*Not Found"):
+        with pytest.raises(ValueError, match="imagenet cannot be had .*File not found"):
             check_weights(IMAGENET)
         server.shutdown()
     assert not (empty_cache / "models").exists()

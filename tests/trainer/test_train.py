@@ -131,9 +131,11 @@ def test_a_pretrained_encoder_trains_and_its_weights_arrive_in_the_export(finetu
     shapes = exported.get_variable_to_shape_map()
     for layer in ("Conv1", "block_16_project"):
         (kernel,) = backbone.get_layer(layer).get_weights()
-        # No other variable has these shapes; an average of a number with itself is that number but for rounding.
-        (found,) = [exported.get_tensor(name) for name, shape in shapes.items() if shape == list(kernel.shape)]
-        np.testing.assert_allclose(found, kernel, rtol=1e-6)
+        # No other variable has these shapes; the average of one number with itself is that number but for rounding.
+        found = [exported.get_tensor(name) for name, shape in shapes.items() if shape == list(kernel.shape)]
+        assert found
+        for weights in found:
+            np.testing.assert_allclose(weights, kernel, rtol=1e-6)
 
 
 def test_both_loaders_answer_alike_for_an_encoder(finetuned, transformed):
