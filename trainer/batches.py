@@ -83,8 +83,9 @@ def training_batches(
     first_epoch, inside = divmod(start * settings.batch_size, count)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        # Seed and epoch side by side: their sum would give epoch 1 of one seed the order of epoch 0 of the next.
-        return dataset.shuffle(window, seed=(settings.seed << 32) + number, reshuffle_each_iteration=False)
+        # Hashed: with their sum, epoch 1 of one seed would have the order of epoch 0 of the next.
+        seed = tf.random.stateless_uniform([], tf.stack([settings.seed, number]), maxval=2**31 - 1, dtype=tf.int64)
+        return dataset.shuffle(window, seed=seed, reshuffle_each_iteration=False)
 
     order = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch).skip(inside)
     batches = order.batch(settings.batch_size, drop_remainder=True).enumerate(start)
