@@ -41,8 +41,10 @@ def exported_before(output: str) -> MaskManifest | None:
     """The manifest of the masks that lie in a folder; None if there are none.
 
     Raises:
-      UsageError: if its `manifest.json` is another program's.
+      UsageError: if it is no folder, or its `manifest.json` is another program's.
     """
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise UsageError(f"--output {output}: is a file; name a folder")
     path = os.path.join(output, MANIFEST)
     if not os.path.exists(path):
         return None

@@ -68,3 +68,9 @@ def test_a_folder_with_a_manifest_of_another_program_is_refused(tmp_path):
     with pytest.raises(UsageError, match="holds a manifest.json that segpipe infer did not write"):
         exported_before(str(tmp_path))
     assert exported_before(str(tmp_path / "missing")) is None
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path):
+    (tmp_path / "masks").touch()
+    with pytest.raises(UsageError, match="masks: is a file; name a folder"):
+        exported_before(str(tmp_path / "masks"))
