@@ -102,7 +102,7 @@ def train(setup: Setup, span: str, training: TrainingSettings, base: list | None
     if base is not None:
         learner.start_from(base)
     files = [os.path.join(span, "train-*.gz")]
-    batches = iter(training_batches(files, count_examples(files), setup.spec, training))
+    batches = iter(training_batches(files, count_examples(files), setup.spec, training, steps=training.steps))
     held_out = evaluation_batches([os.path.join(span, "eval-*.gz")], setup.spec, 64)
     return learner, learner.fit(training.steps, batches, held_out, lambda step, point: None)
 

@@ -6,7 +6,7 @@
 import numpy as np
 import tensorflow as tf
 
-from trainer.augment import augment
+from trainer.augment import augment, strength
 from trainer.features import IGNORE_LABEL, LABELS, PIXELS, FeatureSpec
 from trainer.preprocessing import unpack_labels, unpack_pixels
 from trainer.settings import TrainingSettings
@@ -60,11 +60,16 @@ def _unpack(serialised: tf.Tensor, spec: FeatureSpec) -> tuple[tf.Tensor, tf.Ten
 
 
 def training_batches(
-    patterns: list[str], count: int, spec: FeatureSpec, settings: TrainingSettings, start: int = 0
+    patterns: list[str],
+    count: int,
+    spec: FeatureSpec,
+    settings: TrainingSettings,
+    start: int = 0,
+    steps: int | None = None,
 ) -> tf.data.Dataset:
     """Endless batches (float32[N, H, W, 3], uint8[N, H, W]), shuffled and augmented.
 
-    Step k is the same batch in every run with one seed: the order and each augmentation follow from seed and k alone.
+    Step k is the same batch in every run with one seed: order and augmentation follow from seed, k and `steps` alone.
 
     Args:
       patterns: globs of gzipped TFRecords.
@@ -72,6 +77,7 @@ def training_batches(
       spec: shapes.
       settings: batch size, seed, augmentation; with early stopping, the share that does not train.
       start: the step to begin with; at most one epoch is read to find its place.
+      steps: of the whole training, towards whose end augmentation relaxes; None where that is not known yet.
     """
     example_bytes = spec.height * spec.width * 7
     dataset = _examples(patterns)
@@ -95,7 +101,8 @@ def training_batches(
         if not settings.augment.enabled:
             return pixels, labels
         seed = tf.stack([tf.constant(settings.seed, tf.int32), tf.cast(step, tf.int32)])
-        return augment(pixels, labels, seed, settings.augment)
+        share = strength(step, steps, settings.augment)
+        return augment(pixels, labels, seed, settings.augment, spec, share)
 
     return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 

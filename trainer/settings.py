@@ -32,7 +32,7 @@ class ModelSettings(_Section):
     name: Literal["residual", "unet", "encoder"] = "residual"
     filters: int | None = Field(default=None, ge=4, le=256)
     dropout: float | None = Field(default=None, ge=0, lt=1)
-    flip_average: bool = False
+    flip_average: bool = True
     backbone: Literal["MobileNetV2", "EfficientNetV2B0"] | None = None
     weights: str | None = Field(default=None, min_length=1)
     freeze: bool | None = None
@@ -67,15 +67,27 @@ class AugmentSettings(_Section):
       aspect: largest logarithm of the change of aspect ratio.
       rotation: largest angle, in degrees.
       colour: largest relative change of contrast and saturation, and shift of brightness in standard deviations.
+      tint: largest shift of each colour channel, in standard deviations.
+      grey: probability that a photo loses its colour.
+      gamma: largest logarithm of the power that a photo, as 0..1, is raised to.
+      cut_and_paste: probability that a rectangle of another photo lies over it, labels and all.
+      relax_share: share of the steps, at the end of training, over which every change shrinks.
+      relaxed: what is left of each at the last step.
     """
 
     enabled: bool = True
     flip: bool = True
-    min_scale: float = Field(default=0.6, gt=0, le=1)
-    max_scale: float = Field(default=1.1, ge=1, le=2)
+    min_scale: float = Field(default=0.45, gt=0, le=1)
+    max_scale: float = Field(default=1.2, ge=1, le=2)
     aspect: float = Field(default=0.2, ge=0, le=1)
-    rotation: float = Field(default=12.0, ge=0, le=180)
-    colour: float = Field(default=0.3, ge=0, lt=1)
+    rotation: float = Field(default=20.0, ge=0, le=180)
+    colour: float = Field(default=0.5, ge=0, lt=1)
+    tint: float = Field(default=0.3, ge=0, le=2)
+    grey: float = Field(default=0.1, ge=0, le=1)
+    gamma: float = Field(default=0.4, ge=0, le=2)
+    cut_and_paste: float = Field(default=0.7, ge=0, le=1)
+    relax_share: float = Field(default=0.4, ge=0, le=1)
+    relaxed: float = Field(default=0.2, ge=0, le=1)
 
 
 class EarlyStopping(_Section):
@@ -122,7 +134,7 @@ class TrainingSettings(_Section):
     steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=32, ge=1, le=4096)
     learning_rate: float = Field(default=3e-3, gt=0, le=1)
-    weight_decay: float = Field(default=1e-2, ge=0, le=1)
+    weight_decay: float = Field(default=5e-2, ge=0, le=1)
     warmup_share: float = Field(default=0.08, ge=0, lt=1)
     dice_weight: float = Field(default=0.5, ge=0)
     class_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] | Literal["balanced"] | None = None

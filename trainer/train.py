@@ -47,8 +47,8 @@ def run_fn(fn_args: FnArgs) -> None:
     folder = fn_args.custom_config["checkpoints"]
     checkpoint = Checkpoint(folder, _training_key(fn_args, training), training.checkpoint_seconds)
 
-    def batches(start: int = 0):
-        return iter(training_batches(fn_args.train_files, count, spec, training, start))
+    def batches(start: int = 0, steps: int | None = None):
+        return iter(training_batches(fn_args.train_files, count, spec, training, start, steps))
 
     progress = checkpoint.restore(learner.variables)
     if progress is None:
@@ -63,7 +63,7 @@ def run_fn(fn_args: FnArgs) -> None:
     report = _curve_writer(fn_args.model_run_dir, steps)
     for point in progress.curve:
         report(point["step"], point)
-    curve = learner.fit(steps, batches(progress.step), held_out, report, progress, checkpoint)
+    curve = learner.fit(steps, batches(progress.step, steps), held_out, report, progress, checkpoint)
     facts = {
         "model": model_settings.model_dump(),
         "parameters": learner.model.count_params(),

@@ -93,12 +93,12 @@ class SegmentationTuner(BaseTuner):
         model, training = overlay(self._model, self._training, trial.hyperparameters.values)
         learner = Learner(self._spec, model, training)
 
-        def batches():
-            return iter(training_batches(self._files, self._photos, self._spec, training))
+        def batches(steps: int | None = None):
+            return iter(training_batches(self._files, self._photos, self._spec, training, steps=steps))
 
         steps = training.steps or learner.steps_for(training.minutes, batches())
         held_out = evaluation_batches(self._files, self._spec, training.batch_size, self._held_out)
-        curve = learner.fit(steps, batches(), held_out, lambda step, point: None)
+        curve = learner.fit(steps, batches(steps), held_out, lambda step, point: None)
         logging.info("trial %s, %d steps: %s", trial.trial_id, steps, curve[-1])
         return {OBJECTIVE: curve[-1][OBJECTIVE]}
 

@@ -5,12 +5,15 @@ import pytest
 import tensorflow as tf
 from trainer_helpers import draw_mask
 
-from trainer.augment import augment
-from trainer.features import IGNORE_LABEL
+from trainer.augment import augment, strength
+from trainer.features import IGNORE_LABEL, FeatureSpec
 from trainer.settings import AugmentSettings
 
-STILL = {"flip": False, "min_scale": 1.0, "max_scale": 1.0, "aspect": 0.0, "rotation": 0.0, "colour": 0.0}
+STILL = {"flip": False, "min_scale": 1.0, "max_scale": 1.0, "aspect": 0.0, "rotation": 0.0} | dict.fromkeys(
+    ("colour", "tint", "grey", "gamma", "cut_and_paste"), 0.0
+)
 SEED = [17, 3]
+SPEC = FeatureSpec()
 
 
 def batch(count: int = 16, height: int = 48, width: int = 64) -> tuple[np.ndarray, np.ndarray]:
@@ -20,9 +23,9 @@ def batch(count: int = 16, height: int = 48, width: int = 64) -> tuple[np.ndarra
     return (labels[..., np.newaxis] == np.arange(3)).astype(np.float32), labels
 
 
-def augmented(pixels, labels, seed=SEED, **changes) -> tuple[np.ndarray, np.ndarray]:
-    settings = AugmentSettings(**(STILL | changes))
-    moved, moved_labels = augment(tf.constant(pixels), tf.constant(labels), tf.constant(seed, tf.int32), settings)
+def augmented(pixels, labels, seed=SEED, share=1.0, **changes) -> tuple[np.ndarray, np.ndarray]:
+    settings, seed = AugmentSettings(**(STILL | changes)), tf.constant(seed, tf.int32)
+    moved, moved_labels = augment(tf.constant(pixels), tf.constant(labels), seed, settings, SPEC, share)
     return moved.numpy(), moved_labels.numpy()
 
 
@@ -99,10 +102,10 @@ def test_a_crop_lies_inside_the_photo_and_shows_what_the_settings_allow():
 def test_one_seed_gives_one_batch_eagerly_and_inside_tf_data(seed):
     pixels, labels = batch(4)
     settings = AugmentSettings()
-    first = augment(tf.constant(pixels), tf.constant(labels), tf.constant(seed), settings)
-    again = augment(tf.constant(pixels), tf.constant(labels), tf.constant(seed), settings)
+    first = augment(tf.constant(pixels), tf.constant(labels), tf.constant(seed), settings, SPEC)
+    again = augment(tf.constant(pixels), tf.constant(labels), tf.constant(seed), settings, SPEC)
     dataset = tf.data.Dataset.from_tensors((pixels, labels)).map(
-        lambda p, q: augment(p, q, tf.constant(seed), settings)
+        lambda p, q: augment(p, q, tf.constant(seed), settings, SPEC)
     )
     in_dataset = next(iter(dataset))
     for one, other, mapped in zip(first, again, in_dataset, strict=True):
@@ -136,3 +139,68 @@ def test_colour_changes_photos_and_leaves_labels():
     # Brightness moves the mean of a photo by no more than the strength; contrast and saturation leave the mean alone.
     shifts = coloured.mean(axis=(1, 2, 3)) - plain.mean(axis=(1, 2, 3))
     assert np.abs(shifts).max() <= 0.3 + 1e-4 and np.abs(shifts).max() > 0.1
+
+
+def test_tint_shifts_each_channel_by_itself():
+    pixels, labels = batch(32)
+    tinted, _ = augmented(pixels, labels, tint=0.5)
+    shifts = tinted - pixels
+    np.testing.assert_allclose(shifts, shifts[:, :1, :1].repeat(48, 1).repeat(64, 2), atol=1e-5)
+    assert 0.4 < np.abs(shifts).max() <= 0.5 + 1e-5
+    assert np.ptp(shifts[:, 0, 0], axis=-1).max() > 0.4
+
+
+def test_grey_drains_about_its_share_of_the_photos():
+    pixels, labels = batch(64)
+    drained, _ = augmented(pixels, labels, grey=0.5)
+    grey = np.ptp(drained, axis=-1).max(axis=(1, 2)) < 1e-6
+    assert 16 <= grey.sum() <= 48
+    np.testing.assert_array_equal(drained[~grey], pixels[~grey])
+
+
+def test_gamma_bends_a_photo_and_leaves_black_and_white():
+    ramp = np.linspace(0, 1, 64).reshape(1, 1, 64, 1) * np.ones([32, 48, 1, 3])
+    normalised = ((ramp - SPEC.pixel_mean) / SPEC.pixel_std).astype(np.float32)
+    bent, _ = augmented(normalised, np.zeros([32, 48, 64], np.uint8), gamma=0.4)
+    shown = bent * SPEC.pixel_std + SPEC.pixel_mean
+    powers = np.log(shown[:, 0, 32, 0]) / np.log(ramp[0, 0, 32, 0])
+    np.testing.assert_allclose(shown[:, :, 1:], ramp[:, :, 1:] ** powers.reshape(-1, 1, 1, 1), atol=1e-4)
+    assert np.exp(-0.4) - 1e-3 <= powers.min() < 0.8 and 1.25 < powers.max() <= np.exp(0.4) + 1e-3
+
+
+def test_a_rectangle_of_another_photo_is_pasted_with_its_labels():
+    count = 24
+    pixels = np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1) * np.ones([1, 48, 64, 3], np.float32)
+    labels = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1) * np.ones([1, 48, 64], np.uint8)
+    mixed, mixed_labels = augmented(pixels, labels, cut_and_paste=0.5)
+    np.testing.assert_array_equal(mixed[..., 0], mixed_labels)
+    pasted = mixed_labels != labels
+    np.testing.assert_array_equal(mixed_labels[pasted], np.roll(labels, 1, axis=0)[pasted])
+    hit = pasted.any(axis=(1, 2))
+    assert 6 <= hit.sum() <= 18
+    for mask in pasted[hit]:
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all(), "it is a rectangle"
+        assert 0.25 * 48 <= len(rows) <= 0.75 * 48 and 0.25 * 64 <= len(columns) <= 0.75 * 64
+
+
+def test_a_share_of_nothing_changes_nothing_but_the_side_of_a_photo():
+    pixels, labels = batch()
+    settings = AugmentSettings(flip=False)
+    moved, moved_labels = augment(
+        tf.constant(pixels), tf.constant(labels), tf.constant(SEED), settings, SPEC, tf.constant(0.0)
+    )
+    np.testing.assert_allclose(moved, pixels, atol=1e-3)
+    np.testing.assert_array_equal(moved_labels, labels)
+
+
+@pytest.mark.parametrize(
+    "step, steps, share", [(0, 100, 1.0), (60, 100, 1.0), (80, 100, 0.5), (99, 100, 0.2), (99, None, 1.0)]
+)
+def test_changes_shrink_over_the_last_part_of_a_training(step, steps, share):
+    settings = AugmentSettings(relax_share=0.4, relaxed=0.2)
+    assert float(strength(tf.constant(step, tf.int64), steps, settings)) == pytest.approx(share)
+
+
+def test_without_a_share_to_relax_in_nothing_shrinks():
+    assert float(strength(tf.constant(99, tf.int64), 100, AugmentSettings(relax_share=0.0))) == 1.0
