@@ -34,9 +34,9 @@ class Store:
             return known.id
         return self._store.put_contexts([mlmd.Context(type_id=self._types[kind], name=name)])[0]
 
-    def node(self, run: str, name: str, state: str, **outputs: dict) -> None:
+    def node(self, run: str, name: str, state: str, pipeline: str = "segpipe", **outputs: dict) -> None:
         """One execution; `outputs` maps a key to the custom properties of its artifact, `uri` apart."""
-        contexts = [self._context("pipeline_run", run), self._context("node", f"segpipe.{name}")]
+        contexts = [self._context("pipeline_run", run), self._context("node", f"{pipeline}.{name}")]
         execution = mlmd.Execution(type_id=self._execution, last_known_state=mlmd.Execution.State.Value(state))
         artifacts = []
         for key, properties in outputs.items():
