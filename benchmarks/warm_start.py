@@ -70,7 +70,7 @@ def drawn_spans(folder: str) -> Iterator[str]:
 
 
 def split_lists(data: str, folder: str) -> Iterator[str]:
-    """Split lists that deal the trainval photos out: every fifth evaluates, the others train in two spans in turn."""
+    """Split lists of two spans from DATA's trainval photos: every fifth evaluates, the others train in turn."""
     with open(os.path.join(data, "annotations", "trainval.txt"), encoding="utf-8") as file:
         stems = sorted(line.split()[0] for line in file if line.strip() and not line.startswith("#"))
     held_out, rest = stems[::5], [stem for place, stem in enumerate(stems) if place % 5]

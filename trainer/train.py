@@ -45,7 +45,7 @@ def run_fn(fn_args: FnArgs) -> None:
     learner = Learner(spec, model_settings, training, list(weights.values()) if weights else None)
     base = start_warm(learner, spec, fn_args.base_model) if training.warm_start else None
     folder = fn_args.custom_config["checkpoints"]
-    checkpoint = Checkpoint(folder, _training_key(fn_args, training), training.checkpoint_seconds)
+    checkpoint = Checkpoint(folder, training_key(fn_args), training.checkpoint_seconds)
 
     def batches(start: int = 0, steps: int | None = None):
         return iter(training_batches(fn_args.train_files, count, spec, training, start, steps))
@@ -97,11 +97,13 @@ def _curve_writer(folder: str, steps: int) -> Callable[[int, dict], None]:
     return report
 
 
-def _training_key(fn_args: FnArgs, training: TrainingSettings) -> str:
-    """What decides the result of a training: a checkpoint is of use to no other."""
-    config = {**fn_args.custom_config, "training": training.model_dump(exclude={"checkpoint_seconds"})}
+def training_key(fn_args: FnArgs) -> str:
+    """Stands for all that decides the result of a training, so that a checkpoint serves no other."""
+    config = dict(fn_args.custom_config)
+    training = TrainingSettings.model_validate_json(config.pop("training"))
+    recipe = training.model_dump(exclude={"checkpoint_seconds"})
     files = [fn_args.train_files, fn_args.eval_files, fn_args.transform_output, fn_args.base_model]
-    return content_key(config, files, fn_args.hyperparameters)
+    return content_key(config, recipe, files, fn_args.hyperparameters)
 
 
 def _check_counts(training_photos: int, held_out: int, settings: TrainingSettings) -> None:

@@ -139,15 +139,18 @@ for step in range(1, 1_000_000):
 
 def test_a_kill_while_it_is_written_leaves_a_whole_one(tmp_path):
     held = [keras.Variable(np.zeros([1 << 20], np.float32)) for _ in range(4)]
+    path, before = tmp_path / "mine.npz", 0
     for pause in (0.0, 0.05, 0.13):
         # It does nothing but write, so that the kill falls into a write.
         process = subprocess.Popen([sys.executable, "-c", SAVES, str(tmp_path)], cwd=REPOSITORY)
-        before = (tmp_path / "mine.npz").stat().st_mtime_ns if (tmp_path / "mine.npz").exists() else 0
-        while not (tmp_path / "mine.npz").exists() or (tmp_path / "mine.npz").stat().st_mtime_ns == before:
-            assert process.poll() is None
-            time.sleep(0.001)
-        time.sleep(pause)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        try:
+            while not path.exists() or path.stat().st_mtime_ns == before:
+                assert process.poll() is None
+                time.sleep(0.001)
+            time.sleep(pause)
+        finally:
+            process.kill()
+        assert process.wait() == -signal.SIGKILL
+        before = path.stat().st_mtime_ns
         progress = Checkpoint(str(tmp_path), "mine", 0).restore(held)
         assert all((variable.numpy() == progress.step).all() for variable in held)

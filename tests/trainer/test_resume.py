@@ -14,8 +14,10 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 from trainer_helpers import SPEC
 
+from trainer import train
+from trainer.loop import Learner
 from trainer.settings import ModelSettings, TrainingSettings
-from trainer.train import CURVE, run_fn
+from trainer.train import CURVE, run_fn, training_key
 
 REPOSITORY = Path(__file__).parents[2]
 STEPS = 200
@@ -51,11 +53,13 @@ def kill_after_checkpoints(given: dict, checkpoints: Path, count: int) -> None:
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, json.dumps(given)], cwd=REPOSITORY)
     seen = {path.stat().st_mtime_ns for path in checkpoints.glob("*.npz")}
     most = len(seen) + count
-    while len(seen) < most:
-        assert process.poll() is None, "it ended before it could be killed"
-        seen |= {path.stat().st_mtime_ns for path in checkpoints.glob("*.npz")}
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
+    try:
+        while len(seen) < most:
+            assert process.poll() is None, "it ended before it could be killed"
+            seen |= {path.stat().st_mtime_ns for path in checkpoints.glob("*.npz")}
+            time.sleep(0.002)
+    finally:
+        process.kill()
     assert process.wait() == -signal.SIGKILL
 
 
@@ -63,6 +67,12 @@ def result(folder: Path) -> tuple[dict[str, bytes], dict]:
     reader = tf.train.load_checkpoint(str(folder / "serving" / "variables" / "variables"))
     names = [name for name in reader.get_variable_to_shape_map() if name.startswith("weights/")]
     return {name: reader.get_tensor(name) for name in names}, json.loads((folder / "run" / CURVE).read_text())
+
+
+def curve_steps(folder: Path) -> set[int]:
+    (events,) = (folder / "run").glob("*tfevents*")
+    parsed = [tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(events))]
+    return {event.step for event in parsed if event.HasField("summary")}
 
 
 def assert_equal(one: Path, other: Path) -> None:
@@ -87,6 +97,8 @@ def test_a_training_killed_twice_equals_an_undisturbed_one_bit_for_bit(transform
     assert os.listdir(checkpoints) == []
     run_fn(FnArgs(**arguments(transformed, tmp_path / "undisturbed", tmp_path / "others")))
     assert_equal(tmp_path / "resumed", tmp_path / "undisturbed")
+    # TensorBoard reads this execution's folder alone, and must find the points of the earlier ones there.
+    assert curve_steps(tmp_path / "resumed") == {50, 100, 150, 200}
 
 
 @pytest.fixture
@@ -94,8 +106,6 @@ def interrupted(transformed, tmp_path):
     """Runs a training up to the second point of its curve, where it fails; returns the folder of checkpoints."""
 
     def run(**training) -> Path:
-        from trainer import train
-
         checkpoints = tmp_path / "checkpoints"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(train, "_curve_writer", _failing_at_second_point)
@@ -117,28 +127,15 @@ def _failing_at_second_point(folder, steps):
     return report
 
 
-def test_minutes_keep_the_steps_that_they_were_first_turned_into(transformed, tmp_path, interrupted):
-    given = {"minutes": 0.02, "checkpoint_seconds": 0}
+def test_minutes_keep_the_steps_that_they_were_first_turned_into(transformed, tmp_path, interrupted, monkeypatch):
+    given = {"minutes": 1, "checkpoint_seconds": 0}
+    monkeypatch.setattr(Learner, "steps_for", lambda *_: 5)
     checkpoints = interrupted(**given)
-    (path,) = checkpoints.iterdir()
-    planned = json.loads(str(np.load(path)["facts"]))["steps"]
-    from trainer.loop import Learner
-
-    with pytest.MonkeyPatch.context() as patch:
-        # As if the machine were slower now.
-        patch.setattr(Learner, "steps_for", lambda *_: planned // 2)
-        run_fn(FnArgs(**arguments(transformed, tmp_path / "resumed", checkpoints, **given)))
+    # As if the machine were slower now.
+    monkeypatch.setattr(Learner, "steps_for", lambda *_: 3)
+    run_fn(FnArgs(**arguments(transformed, tmp_path / "resumed", checkpoints, **given)))
     facts = json.loads((tmp_path / "resumed" / "run" / CURVE).read_text())
-    assert facts["steps"] == facts["curve"][-1]["step"] == planned
-
-
-def test_another_recipe_does_not_go_on_where_this_one_was(transformed, tmp_path, interrupted, caplog):
-    checkpoints = interrupted(steps=4, checkpoint_seconds=0)
-    with caplog.at_level("INFO", logger="absl"):
-        run_fn(FnArgs(**arguments(transformed, tmp_path / "other", checkpoints, steps=4, seed=18)))
-    assert "resumed" not in caplog.text
-    # The other's checkpoint waits for when it is asked for again.
-    assert len(os.listdir(checkpoints)) == 1
+    assert facts["steps"] == facts["curve"][-1]["step"] == 5
 
 
 def test_a_damaged_checkpoint_costs_the_work_but_not_the_run(transformed, tmp_path, interrupted, caplog):
@@ -148,13 +145,30 @@ def test_a_damaged_checkpoint_costs_the_work_but_not_the_run(transformed, tmp_pa
     with caplog.at_level("INFO", logger="absl"):
         run_fn(FnArgs(**arguments(transformed, tmp_path / "afresh", checkpoints, steps=4)))
     assert "training starts afresh" in caplog.text and "resumed" not in caplog.text
-    run_fn(FnArgs(**arguments(transformed, tmp_path / "undisturbed", tmp_path / "others", steps=4)))
-    assert_equal(tmp_path / "afresh", tmp_path / "undisturbed")
+    assert [point["step"] for point in result(tmp_path / "afresh")[1]["curve"]] == [1, 2, 3, 4]
 
 
-def test_tensorboard_shows_the_whole_curve_of_a_resumed_training(transformed, tmp_path, interrupted):
-    checkpoints = interrupted(steps=4, checkpoint_seconds=0)
-    run_fn(FnArgs(**arguments(transformed, tmp_path / "resumed", checkpoints, steps=4)))
-    (events,) = (tmp_path / "resumed" / "run").glob("*tfevents*")
-    steps = {tf.compat.v1.Event.FromString(r.numpy()).step for r in tf.data.TFRecordDataset(str(events))}
-    assert steps >= {1, 2, 3, 4}
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"checkpoint_seconds": 1.0}, True),
+        ({"seed": 18}, False),
+        ({"steps": STEPS + 1}, False),
+        ({"train_files": ["elsewhere/*"]}, False),
+        ({"eval_files": ["elsewhere/*"]}, False),
+        ({"transform_output": "elsewhere"}, False),
+        ({"base_model": "a model"}, False),
+        ({"hyperparameters": {"values": {"learning_rate": 0.1}}}, False),
+        ({"custom_config": {"fingerprint": "of edited code"}}, False),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_checkpoint_serves_only_the_training_that_wrote_it(transformed, tmp_path, change, same):
+    def key(change: dict) -> str:
+        recipe = {name: value for name, value in change.items() if name in TrainingSettings.model_fields}
+        given = arguments(transformed, tmp_path, tmp_path, **recipe)
+        config = given["custom_config"] | change.get("custom_config", {})
+        others = {name: value for name, value in change.items() if name not in recipe}
+        return training_key(FnArgs(**(given | others | {"custom_config": config})))
+
+    assert (key(change) == key({})) == same
