@@ -125,9 +125,9 @@ def test_augmented_labels_hold_no_new_value(transformed):
 
 @pytest.mark.parametrize("every, held_out", [(2, [0, 2, 4, 6]), (5, [0, 5]), (100, [0])])
 def test_what_is_left_out_of_training_is_what_a_trial_is_scored_on(transformed, every, held_out):
-    scored = order(evaluation_batches([transformed.pattern], SPEC, 3, only=every), transformed)
+    scored = order(evaluation_batches([transformed.pattern], SPEC, 3, only=every).as_numpy_iterator(), transformed)
     assert scored == held_out and len(scored) == count_held_out(PHOTOS, every)
     left = PHOTOS - len(scored)
     batches = training_batches([transformed.pattern], left, SPEC, settings(batch_size=1), leave_out=every)
-    epoch = order(itertools.islice(((p.numpy(), y) for p, y in batches), left), transformed)
+    epoch = order(itertools.islice(batches.as_numpy_iterator(), left), transformed)
     assert sorted(epoch + scored) == list(range(PHOTOS))
