@@ -20,21 +20,25 @@ from rich.table import Table
 from pipeline.config import Config
 from pipeline.records import newest_run
 from pipeline.workspace import Workspace
+from trainer.metrics import MODEL_SIZE
 from trainer.model import build_model
 from trainer.settings import ModelSettings
 
 _OPEN_GATE = {"min_mean_iou": 0.0, "min_class_iou": 0.0, "max_drop": 1.0}
 # Without batch norm the U-Net does not bear the default's rate; a third of it trained fastest.
-_NETS = {"unet": {"model": {"name": "unet"}, "training": {"learning_rate": 1e-3}}, "default": {}}
+_NETS = {"default": {}, "unet": {"model": {"name": "unet"}, "training": {"learning_rate": 1e-3}}}
 
 
 def gflop(settings: ModelSettings, features) -> float:
-    """10^9 floating point operations of one photo's forward pass, a multiplication and an addition counted as two."""
+    """10^9 floating point operations of one photo as exported; a multiplication and an addition are two.
+
+    The pass of the mirrored photo counts where the export averages over it.
+    """
     model = build_model(settings, features.height, features.width, features.num_classes)
     signature = tf.TensorSpec([1, features.height, features.width, 3])
     graph = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(signature).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
-    return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops / 1e9
+    return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops / 1e9 * (1 + settings.flip_average)
 
 
 def train(name: str, sections: dict, workspace: Workspace, minutes: float) -> dict:
@@ -54,6 +58,7 @@ def train(name: str, sections: dict, workspace: Workspace, minutes: float) -> di
         "steps": f"{curve['steps']:,}",
         "s a step": f"{run.nodes['Trainer'].seconds / curve['steps']:.3f}",
         "metrics": run.summary["metrics"],
+        "intervals": run.summary["intervals"],
     }
 
 
@@ -69,20 +74,27 @@ def main(data: str, root: str, minutes: float) -> None:
     subprocess.run(["segpipe", "ingest", *folders, *lists], check=True)
     workspace = Workspace.at(root)
     found = {name: train(name, sections, workspace, minutes) for name, sections in _NETS.items()}
-    table = Table(box=None, pad_edge=False, title=f"{minutes:g} minutes of training, {os.cpu_count()} cores")
+    _print(found, f"{minutes:g} minutes of training each, {len(os.sched_getaffinity(0))} cores")
+
+
+def _print(found: dict[str, dict], title: str) -> None:
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
     for column in ("", *found):
         table.add_column(column, justify="right" if column else "left")
     for row in ("parameters", "GFLOP a photo", "steps", "s a step"):
-        table.add_row(row, *(str(net[row]) for net in found.values()))
-    names = [
-        key for key in found["default"]["metrics"] if key.removeprefix("model_size/").startswith(("mean", "pixel"))
-    ]
-    names += [
-        key for key in found["default"]["metrics"] if key.removeprefix("model_size/").startswith(("binary", "iou"))
-    ]
-    for name in sorted(names, key=lambda key: key.startswith("model_size/")):
-        table.add_row(name, *(f"{net['metrics'][name]:.3f}" for net in found.values()))
+        table.add_row(row, *(net[row] for net in found.values()))
+    scores = ("mean_iou", "pixel_accuracy", "binary_iou", *(f"iou/{name}" for name in Config().features.class_names))
+    for prefix, where in (("", "at the photos' own size"), (MODEL_SIZE, "at the model's size")):
+        table.add_section()
+        table.add_row(where)
+        for name in scores:
+            table.add_row(name, *(_score(net, prefix + name) for net in found.values()))
     Console(highlight=False, width=110).print(table)
+
+
+def _score(net: dict, name: str) -> str:
+    half_width = net["intervals"].get(name)
+    return f"{net['metrics'][name]:.3f}" + (f" ± {half_width:.3f}" if half_width else "")
 
 
 if __name__ == "__main__":
