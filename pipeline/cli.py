@@ -170,7 +170,7 @@ def bless(workspace, run, reason) -> None:
     RUN is a run's id as `segpipe status` lists it, or `latest`. The canary asks the model again first, and nobody can
     overrule the canary. The model is the baseline of the next run.
 
-    Example: segpipe bless latest --reason "the new camera is darker; masks checked by eye"
+    Example: segpipe bless latest --reason "masks checked by eye"
     """
     from pipeline.bless import bless as bless_run
 
