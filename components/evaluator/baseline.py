@@ -20,7 +20,8 @@ def lost_baseline(path: str) -> str | None:
     try:
         tf.saved_model.load(path).signatures[SIGNATURE]
     except (OSError, ValueError, LookupError, tf.errors.OpError) as error:
-        return _sentence(path, f"cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]})")
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        return _sentence(path, f"cannot be loaded ({what})")
     return None
 
 

@@ -63,10 +63,9 @@ def test_a_model_worse_than_the_blessed_one_is_refused_whatever_the_thresholds(p
 
 
 def test_the_refused_model_is_no_baseline(pushed):
-    pushed.sections |= {"gate": STRICT, "training": RECIPE}
-    run = pushed.run()
-    assert run["verdict"] == "unchanged"
-    assert run["baseline"]["iou/pet"] > 0.2
+    run, added = judged(pushed, STRICT)
+    assert (run.verdict, added) == ("unchanged", [])
+    assert run.summary["baseline"]["iou/pet"] > 0.2
 
 
 def test_one_bad_slice_is_refused_and_named_although_the_whole_is_good_enough(pushed):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tfx.types import standard_artifacts
 
-from components.pusher.executor import NEW_VERSION, Executor
+from components.pusher.executor import LIVE, NEW_VERSION, Executor
 from components.pusher.versions import list_versions, origin
 
 
@@ -59,6 +59,15 @@ def test_a_refused_model_leaves_the_live_one_alone(tmp_path, serving):
     live = version(push(model(tmp_path, "1"), serving))
     push(model(tmp_path, "2"), serving, blessed=False)
     assert list_versions(str(serving)) == [live]
+
+
+def test_a_refusal_says_whether_the_model_is_live_all_the_same(tmp_path, serving):
+    overruled, other = model(tmp_path, "1"), model(tmp_path, "2")
+    assert push(overruled, serving, blessed=False).get_int_custom_property(LIVE) == 0
+    push(overruled, serving)
+    assert push(overruled, serving, blessed=False).get_int_custom_property(LIVE) == 1
+    push(other, serving)
+    assert push(overruled, serving, blessed=False).get_int_custom_property(LIVE) == 0
 
 
 def test_the_same_model_pushed_twice_is_one_version(tmp_path, serving):
