@@ -1,5 +1,6 @@
 """What a run will read and write, found before TFX is imported."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from components.errors import UsageError
 from components.example_gen.window import read_window
 from components.ingest.settings import DataSettings, settings_record
-from components.ingest.spans import Manifest, Shard, span_folder, write_record
+from components.ingest.spans import Manifest, Shard, SourceFile, span_folder, write_record
 from pipeline.config import Config, load_config
 from pipeline.plan import choose_span, plan
 from pipeline.schema_file import read_schema
@@ -18,8 +19,10 @@ from trainer.features import ClassSpec, FeatureSpec
 from trainer.settings import TrainingSettings
 
 
-def write_span(workspace: Workspace, number: int, config: Config, photos: int = 100) -> None:
-    """A span that was ingested under a config; a plan reads its manifest alone."""
+def write_span(
+    workspace: Workspace, number: int, config: Config, photos: int = 100, splits: dict[str, str] | None = None
+) -> None:
+    """A span that was ingested under a config, of named photos in splits; a plan reads its manifest alone."""
 
     def shard(examples: int) -> Shard:
         return Shard(name="shard", examples=examples, bytes=1, sha256="0" * 64)
@@ -34,7 +37,19 @@ def write_span(workspace: Workspace, number: int, config: Config, photos: int = 
         photos_found=photos + 5,
         quarantined={},
         files_ignored=0,
-        sources=[],
+        sources=[
+            SourceFile(
+                photo=photo,
+                mask=photo,
+                photo_sha256=hashlib.sha256(photo.encode()).hexdigest(),
+                mask_sha256=None,
+                photo_bytes=1,
+                mask_bytes=1,
+                split=split,
+                verdict="ingested",
+            )
+            for photo, split in (splits or {}).items()
+        ],
     )
     write_record(str(folder / "manifest.json"), manifest)
 
@@ -134,6 +149,26 @@ def test_a_plan_names_a_window_a_schema_and_where_to_write(workspace):
     assert read_schema(places.schema).feature
     assert places.schema.startswith(workspace.schemas)
     assert (places.pipeline_root, places.serving) == (workspace.pipeline_root, workspace.serving)
+    assert places.checkpoints == workspace.checkpoints
+
+
+@pytest.mark.parametrize("chosen, other", [(2, 1), (1, 2)])
+def test_a_warm_start_is_refused_where_the_older_model_may_have_learnt_an_evaluation_photo(tmp_path, chosen, other):
+    workspace = Workspace.at(str(tmp_path))
+    write_span(workspace, chosen, Config(), splits={"a.jpg": "eval", "b.jpg": "train"})
+    write_span(workspace, other, Config(), splits={"a.jpg": "train", "b.jpg": "eval"})
+    warm = Config(training=TrainingSettings(steps=1, warm_start=True))
+    with pytest.raises(UsageError, match=rf"span {other}: training photo a.jpg is evaluation photo a.jpg of span") as e:
+        plan(warm, workspace, chosen)
+    assert str(e.value).endswith("turn training.warm_start off or ingest with another split")
+    assert plan(Config(), workspace, chosen).window
+
+
+def test_a_warm_start_across_spans_that_share_only_training_photos_is_planned(tmp_path):
+    workspace = Workspace.at(str(tmp_path))
+    for number in (1, 2):
+        write_span(workspace, number, Config(), splits={"a.jpg": "train", "b.jpg": "eval"})
+    assert plan(Config(training=TrainingSettings(steps=1, warm_start=True)), workspace, None).window
 
 
 def test_planning_the_same_run_twice_changes_nothing(workspace):
