@@ -1,5 +1,6 @@
 """What a run will read and write, found before TFX is imported."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,26 @@ def test_a_plan_names_a_window_a_schema_and_where_to_write(workspace):
     assert read_schema(places.schema).feature
     assert places.schema.startswith(workspace.schemas)
     assert (places.pipeline_root, places.serving) == (workspace.pipeline_root, workspace.serving)
+    assert places.checkpoints == workspace.checkpoints
+
+
+@pytest.mark.parametrize("chosen, other", [(2, 1), (1, 2)])
+def test_a_warm_start_is_refused_where_the_older_model_may_have_learnt_an_evaluation_photo(tmp_path, chosen, other):
+    workspace = Workspace.at(str(tmp_path))
+    write_span(workspace, chosen, Config(), sources={"a": "eval", "b": "train"})
+    write_span(workspace, other, Config(), sources={"a": "train", "b": "eval"})
+    warm = Config(training=TrainingSettings(steps=1, warm_start=True))
+    with pytest.raises(UsageError, match=rf"span {other}: training photo a.jpg is evaluation photo a.jpg of span") as e:
+        plan(warm, workspace, chosen)
+    assert str(e.value).endswith("turn training.warm_start off or ingest with another split")
+    assert plan(Config(), workspace, chosen).window
+
+
+def test_a_warm_start_across_spans_that_share_only_training_photos_is_planned(tmp_path):
+    workspace = Workspace.at(str(tmp_path))
+    for number in (1, 2):
+        write_span(workspace, number, Config(), sources={"a": "train", "b": "eval"})
+    assert plan(Config(training=TrainingSettings(steps=1, warm_start=True)), workspace, None).window
 
 
 def test_weights_that_are_not_there_stop_a_run_before_anything_is_written(workspace):

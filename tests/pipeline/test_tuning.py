@@ -24,7 +24,7 @@ def test_what_was_written_is_taken_and_the_rest_of_the_config_stays(workspace):
     assert (tuned.training.steps, tuned.gate) == (7, config.gate)
     assert taken == {
         "model.filters": (None, 24),
-        "training.augment.rotation": (12.0, 3.0),
+        "training.augment.rotation": (20.0, 3.0),
         "training.learning_rate": (0.001, 0.0042),
     }
 

@@ -96,7 +96,7 @@ def run(model, folder: Path, done=lambda count, total: None) -> dict:
     )
 
 
-@pytest.mark.parametrize("factors", [[1], [2], [1, 2, 3, 1]], ids=["model's size", "twice its size", "all sizes"])
+@pytest.mark.parametrize("factors", [[1], [2], [1, 2, 4, 1]], ids=["model's size", "twice its size", "all sizes"])
 def test_the_numbers_are_those_of_an_independent_computation(tmp_path, model, factors):
     metrics, intervals, matrix = expected(write(tmp_path, factors))
     found = run(model, tmp_path)
