@@ -1,6 +1,5 @@
 """What a run will read and write, found before TFX is imported."""
 
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
