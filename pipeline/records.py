@@ -159,13 +159,14 @@ def _kind(run: RunRecord) -> str:
 def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Context) -> RunRecord:
     executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
     events = store.get_events_by_execution_ids([e.id for e in executions]) if executions else []
-    artifact_ids = [e.artifact_id for e in events if e.type == metadata_store_pb2.Event.OUTPUT]
+    events = [event for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
+    artifact_ids = [event.artifact_id for event in events]
     artifacts = {a.id: a for a in store.get_artifacts_by_id(artifact_ids)} if artifact_ids else {}
     nodes = {}
     for execution in executions:
         node = _node(store, execution)
         for event in events:
-            if event.execution_id == execution.id and event.artifact_id in artifacts:
+            if event.execution_id == execution.id:
                 node.outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
         nodes[node.name] = node
     started = executions[0].create_time_since_epoch if executions else context.create_time_since_epoch
