@@ -37,10 +37,8 @@ class MaskManifest(Record):
     @model_validator(mode="after")
     def _nothing_is_lost(self) -> "MaskManifest":
         if self.photos_found != self.records + len(self.skipped):
-            raise ValueError(
-                f"{self.photos_found} photos were found, but {self.records} masks and {len(self.skipped)} skipped photos "
-                f"are listed"
-            )
+            found, made, skipped = self.photos_found, self.records, len(self.skipped)
+            raise ValueError(f"{found} photos were found, but {made} masks and {skipped} skipped photos are listed")
         return self
 
     @property
