@@ -7,12 +7,14 @@ of class ids at the model's size. Records are sorted by name, so the same masks 
 import os
 import shutil
 
+from pydantic import model_validator
+
 from components.errors import UsageError
 from components.ingest.spans import MANIFEST, Record, Shard, file_sha256, file_size, read_record, write_record
 
 
 class MaskManifest(Record):
-    """What a folder of masks holds and where it came from.
+    """What a folder of masks holds and where it came from; one that does not add up is none.
 
     Attributes:
       source: the span or the folder of photos.
@@ -31,6 +33,13 @@ class MaskManifest(Record):
     photos_found: int
     skipped: dict[str, str]
     shards: list[Shard]
+
+    @model_validator(mode="after")
+    def _nothing_is_lost(self) -> "MaskManifest":
+        if self.photos_found != self.records + len(self.skipped):
+            found, made, skipped = self.photos_found, self.records, len(self.skipped)
+            raise ValueError(f"{found} photos were found, but {made} masks and {skipped} skipped photos are listed")
+        return self
 
     @property
     def records(self) -> int:

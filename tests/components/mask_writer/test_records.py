@@ -74,3 +74,11 @@ def test_a_file_is_no_folder_to_write_to(tmp_path):
     (tmp_path / "masks").touch()
     with pytest.raises(UsageError, match="masks: is a file; name a folder"):
         exported_before(str(tmp_path / "masks"))
+
+
+@pytest.mark.parametrize("photos_found, skipped", [(2, {}), (1, {"b.jpg": "empty_photo: zero bytes"})])
+def test_a_manifest_that_does_not_add_up_is_none(photos_found, skipped):
+    shard = Shard(name="masks-00000-of-00001.tfrecord", examples=1, bytes=1, sha256="0")
+    facts = {"source": "span 1", "model_version": 1, "run_id": "r", "classes": ["a", "b"], "shards": [shard]}
+    with pytest.raises(ValueError, match=f"{photos_found} photos were found, but 1 masks and {len(skipped)} skipped"):
+        MaskManifest(photos_found=photos_found, skipped=skipped, **facts)
