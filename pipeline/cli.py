@@ -1,38 +1,17 @@
 """The `segpipe` command: parses, calls, prints. A command imports what it needs when it runs, so help is instant."""
 
-import functools
 import json
 import os
-import sys
-import traceback
 import warnings
 
 import click
 
-from components.errors import RefusedError, SegpipeError, UsageError
-
-_WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-
-
-class _Group(click.Group):
-    """Prints a SegpipeError as one sentence and exits with its status."""
-
-    def invoke(self, context: click.Context):
-        try:
-            return super().invoke(context)
-        except SegpipeError as error:
-            if context.params["debug"]:
-                traceback.print_exc()
-            click.echo(f"segpipe: {error}", err=True)
-            sys.exit(error.exit_status)
-        except OSError as error:
-            if context.params["debug"] or error.filename is None:
-                raise
-            click.echo(f"segpipe: {error.filename}: {error.strerror}; check the path", err=True)
-            sys.exit(UsageError.exit_status if isinstance(error, _WRONG_PATHS) else SegpipeError.exit_status)
+from components.errors import RefusedError
+from pipeline.cli_model import evaluate, infer, predict
+from pipeline.cli_options import Group, stdout_console, with_config, with_workspace
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="segpipe")
 def main(debug: bool) -> None:
@@ -50,36 +29,6 @@ def main(debug: bool) -> None:
         # TensorFlow and Google's libraries write start-up chatter that no user of this command can act on.
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         warnings.simplefilter("ignore")
-
-
-def _with_workspace(command):
-    @click.option("--workspace", default="workspace", show_default=True, help="Folder that everything lives in.")
-    @functools.wraps(command)
-    def wrapper(workspace: str, **options):
-        from pipeline.workspace import Workspace
-
-        return command(workspace=Workspace.at(workspace), **options)
-
-    return wrapper
-
-
-def _with_config(command):
-    @click.option("--config", "config_path", metavar="FILE", help="YAML file; what it leaves out keeps its default.")
-    @functools.wraps(command)
-    def wrapper(config_path: str | None, **options):
-        from pipeline.config import load_config
-
-        return command(config=load_config(config_path), **options)
-
-    return wrapper
-
-
-def _console():
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    # A pipe has no width; a table that is read by a program must not be folded to 80 columns.
-    return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 @main.command()
@@ -105,8 +54,8 @@ def draw(output: str, photos: int, seed: int) -> None:
 @click.option("--split-lists", metavar="DIR", help="Folder of trainval.txt and test.txt; else names are hashed.")
 @click.option("--span", type=click.IntRange(1), help="Number of the span to make; the next free one if left out.")
 @click.option("--max-quarantine", type=click.FloatRange(0, 1), metavar="SHARE", help="Overrides data.max_quarantine.")
-@_with_config
-@_with_workspace
+@with_config
+@with_workspace
 def ingest(workspace, config, images, masks, split_lists, span, max_quarantine) -> None:
     """Read photos and masks into a span of TFRecords.
 
@@ -135,8 +84,8 @@ def ingest(workspace, config, images, masks, split_lists, span, max_quarantine) 
 @click.option("--span", type=click.IntRange(1), help="The span to run on; the newest if left out.")
 @click.option("--tuned", is_flag=True, help="Take the values that the newest segpipe tune found best.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
-@_with_config
-@_with_workspace
+@with_config
+@with_workspace
 def run(workspace, config, engine, span, tuned, quiet) -> None:
     """Validate, transform, train, gate and push.
 
@@ -152,7 +101,7 @@ def run(workspace, config, engine, span, tuned, quiet) -> None:
         for path, (before, after) in taken.items():
             click.echo(f"tuned: {path} {value_text(after)} (the config says {value_text(before)})")
     execution = execute(config, workspace, engine, span, quiet)
-    finished, console = execution.run, _console()
+    finished, console = execution.run, stdout_console()
     if finished.summary:
         summary = finished.summary
         table = scores_table(summary["metrics"], summary["baseline"], summary.get("intervals"), finished.golden)
@@ -172,7 +121,7 @@ def run(workspace, config, engine, span, tuned, quiet) -> None:
 @main.command()
 @click.argument("run", metavar="RUN")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
-@_with_workspace
+@with_workspace
 def bless(workspace, run, reason) -> None:
     """Push the model of a run although the gate refused it.
 
@@ -192,8 +141,8 @@ def bless(workspace, run, reason) -> None:
 @main.command()
 @click.option("--span", type=click.IntRange(1), help="The span to search on; the newest if left out.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
-@_with_config
-@_with_workspace
+@with_config
+@with_workspace
 def tune(workspace, config, span, quiet) -> None:
     """Search for better settings with short trainings; `segpipe run --tuned` takes the best.
 
@@ -203,7 +152,7 @@ def tune(workspace, config, span, quiet) -> None:
     from pipeline.tuning import tune as search
 
     done = search(config, workspace, span, quiet)
-    console = _console()
+    console = stdout_console()
     console.print(trials_table(done.trials))
     failed = config.tuning.trials - len(done.trials)
     if failed:
@@ -213,123 +162,10 @@ def tune(workspace, config, span, quiet) -> None:
     console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
-def _model(workspace, version: int | None):
-    """The served model of a workspace: the live one, or a given version."""
-    from components.inference.served_model import ServedModel
-    from components.pusher.versions import list_versions, live_version
-
-    chosen = live_version(workspace.serving) if version is None else version
-    if chosen is None:
-        raise UsageError(f"{workspace.serving} holds no model; run segpipe run --workspace {workspace.root} first")
-    if chosen not in list_versions(workspace.serving):
-        raise UsageError(
-            f"--version {chosen}: not in {workspace.serving}, which has {list_versions(workspace.serving)}"
-        )
-    return ServedModel(os.path.join(workspace.serving, str(chosen)))
-
-
-def _progress():
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(console=Console(stderr=True), transient=True)
-
-
-@main.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO|FOLDER...")
-@click.option("--output", required=True, metavar="DIR", help="Folder to write masks/ and overlays/ to.")
-@click.option("--version", type=int, help="Version of the model; the live one if left out.")
-@_with_config
-@_with_workspace
-def predict(workspace, config, photos, output, version) -> None:
-    """Write the mask and an overlay of photos with the pushed model.
-
-    Example: segpipe predict cat.jpg more-photos/ --output predictions
-    """
-    from components.inference.predict import expand
-    from components.inference.predict import predict as predict_files
-
-    files = expand(list(photos))
-    model = _model(workspace, version)
-    with _progress() as progress:
-        task = progress.add_task("predicting", total=len(files))
-        broken = predict_files(
-            model, files, output, config.data.max_pixels, lambda count: progress.advance(task, count)
-        )
-    for file, why in broken.items():
-        click.echo(f"segpipe: {file}: {why}; skipped", err=True)
-    click.echo(f"wrote {len(files) - len(broken)} masks and overlays to {output}")
-    sys.exit(1 if broken else 0)
-
-
-@main.command()
-@click.option("--span", type=click.IntRange(1), help="The span whose photos get masks.")
-@click.option("--images", metavar="DIR", help="Or a folder of photos, which need no masks.")
-@click.option("--output", required=True, metavar="DIR", help="Folder to write the records and manifest.json to.")
-@click.option("--quiet", is_flag=True, help="No progress, only the result.")
-@_with_config
-@_with_workspace
-def infer(workspace, config, span, images, output, quiet) -> None:
-    """Write the masks of a whole span or folder as sharded TFRecords, with the live model.
-
-    Example: segpipe infer --images photos --output masks
-    """
-    from pipeline.inference import infer as infer_all
-
-    done = infer_all(config, workspace, span, images, output, quiet)
-    manifest = done.manifest
-    for file, why in manifest.skipped.items():
-        click.echo(f"segpipe: {file}: {why}; skipped", err=True)
-    what = "wrote" if done.new else "nothing new;"
-    shards = "shard" if len(manifest.shards) == 1 else "shards"
-    click.echo(
-        f"{what} {manifest.records} masks of model version {manifest.model_version} in {len(manifest.shards)} {shards} "
-        f"in {output}"
-    )
-    click.echo(
-        f"{manifest.photos_found} photos found = {manifest.records} masks + {len(manifest.skipped)} skipped\n"
-        f"log {done.log}"
-    )
-    sys.exit(1 if manifest.skipped else 0)
-
-
-@main.command()
-@click.option("--images", required=True, metavar="DIR", help="Folder of photos.")
-@click.option("--masks", required=True, metavar="DIR", help="Folder of masks with the photos' stems.")
-@click.option("--version", type=int, help="Version of the model; the live one if left out.")
-@click.option("--json", "as_json", is_flag=True, help="JSON even on a terminal; elsewhere it is always JSON.")
-@_with_config
-@_with_workspace
-def evaluate(workspace, config, images, masks, version, as_json) -> None:
-    """Score the pushed model on a folder of photos and masks.
-
-    Example: segpipe evaluate --images photos --masks masks --json
-    """
-    from components.inference.evaluate import evaluate as evaluate_folder
-    from pipeline.tables import scores_table
-
-    model = _model(workspace, version)
-    with _progress() as progress:
-        task = progress.add_task("evaluating")
-        found = evaluate_folder(
-            model,
-            images,
-            masks,
-            config.data,
-            config.metrics,
-            lambda count, total: progress.update(task, completed=count, total=total),
-        )
-    if as_json or not sys.stdout.isatty():
-        click.echo(json.dumps(found, indent=2))
-    else:
-        _console().print(scores_table(found["metrics"], intervals=found["intervals"]))
-        click.echo(f"{found['photos']} photos, {len(found['skipped'])} skipped")
-
-
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="All of it, for machines.")
 @click.option("--last", default=20, show_default=True, type=click.IntRange(1), help="How many of the newest runs.")
-@_with_workspace
+@with_workspace
 def status(workspace, as_json, last) -> None:
     """List the runs, what became of them and which version is live; works while a run goes on.
 
@@ -346,4 +182,8 @@ def status(workspace, as_json, last) -> None:
     elif not runs:
         click.echo(f"no run in {workspace.root} yet")
     else:
-        _console().print(runs_table(runs, live))
+        stdout_console().print(runs_table(runs, live))
+
+
+for command in (predict, infer, evaluate):
+    main.add_command(command)

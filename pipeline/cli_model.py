@@ -1,0 +1,123 @@
+"""The commands that ask a pushed model about photos."""
+
+import json
+import os
+import sys
+
+import click
+
+from components.errors import UsageError
+from pipeline.cli_options import stdout_console, with_config, with_workspace
+
+
+def _model(workspace, version: int | None):
+    """The served model of a workspace: the live one, or a given version."""
+    from components.inference.served_model import ServedModel
+    from components.pusher.versions import list_versions, live_version
+
+    chosen = live_version(workspace.serving) if version is None else version
+    if chosen is None:
+        raise UsageError(f"{workspace.serving} holds no model; run segpipe run --workspace {workspace.root} first")
+    if chosen not in list_versions(workspace.serving):
+        raise UsageError(
+            f"--version {chosen}: not in {workspace.serving}, which has {list_versions(workspace.serving)}"
+        )
+    return ServedModel(os.path.join(workspace.serving, str(chosen)))
+
+
+def _progress():
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO|FOLDER...")
+@click.option("--output", required=True, metavar="DIR", help="Folder to write masks/ and overlays/ to.")
+@click.option("--version", type=int, help="Version of the model; the live one if left out.")
+@with_config
+@with_workspace
+def predict(workspace, config, photos, output, version) -> None:
+    """Write the mask and an overlay of photos with the pushed model.
+
+    Example: segpipe predict cat.jpg more-photos/ --output predictions
+    """
+    from components.inference.predict import expand
+    from components.inference.predict import predict as predict_files
+
+    files = expand(list(photos))
+    model = _model(workspace, version)
+    with _progress() as progress:
+        task = progress.add_task("predicting", total=len(files))
+        broken = predict_files(
+            model, files, output, config.data.max_pixels, lambda count: progress.advance(task, count)
+        )
+    for file, why in broken.items():
+        click.echo(f"segpipe: {file}: {why}; skipped", err=True)
+    click.echo(f"wrote {len(files) - len(broken)} masks and overlays to {output}")
+    sys.exit(1 if broken else 0)
+
+
+@click.command()
+@click.option("--span", type=click.IntRange(1), help="The span whose photos get masks.")
+@click.option("--images", metavar="DIR", help="Or a folder of photos, which need no masks.")
+@click.option("--output", required=True, metavar="DIR", help="Folder to write the records and manifest.json to.")
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@with_config
+@with_workspace
+def infer(workspace, config, span, images, output, quiet) -> None:
+    """Write the masks of a whole span or folder as sharded TFRecords, with the live model.
+
+    Example: segpipe infer --images photos --output masks
+    """
+    from pipeline.inference import infer as infer_all
+
+    done = infer_all(config, workspace, span, images, output, quiet)
+    manifest = done.manifest
+    for file, why in manifest.skipped.items():
+        click.echo(f"segpipe: {file}: {why}; skipped", err=True)
+    what = "wrote" if done.new else "nothing new;"
+    shards = "shard" if len(manifest.shards) == 1 else "shards"
+    click.echo(
+        f"{what} {manifest.records} masks of model version {manifest.model_version} in {len(manifest.shards)} {shards} "
+        f"in {output}"
+    )
+    click.echo(
+        f"{manifest.photos_found} photos found = {manifest.records} masks + {len(manifest.skipped)} skipped\n"
+        f"log {done.log}"
+    )
+    sys.exit(1 if manifest.skipped else 0)
+
+
+@click.command()
+@click.option("--images", required=True, metavar="DIR", help="Folder of photos.")
+@click.option("--masks", required=True, metavar="DIR", help="Folder of masks with the photos' stems.")
+@click.option("--version", type=int, help="Version of the model; the live one if left out.")
+@click.option("--json", "as_json", is_flag=True, help="JSON even on a terminal; elsewhere it is always JSON.")
+@with_config
+@with_workspace
+def evaluate(workspace, config, images, masks, version, as_json) -> None:
+    """Score the pushed model on a folder of photos and masks.
+
+    Example: segpipe evaluate --images photos --masks masks --json
+    """
+    from components.inference.evaluate import evaluate as evaluate_folder
+    from pipeline.tables import scores_table
+
+    model = _model(workspace, version)
+    with _progress() as progress:
+        task = progress.add_task("evaluating")
+        found = evaluate_folder(
+            model,
+            images,
+            masks,
+            config.data,
+            config.metrics,
+            lambda count, total: progress.update(task, completed=count, total=total),
+        )
+    if as_json or not sys.stdout.isatty():
+        click.echo(json.dumps(found, indent=2))
+    else:
+        stdout_console().print(scores_table(found["metrics"], intervals=found["intervals"]))
+        click.echo(f"{found['photos']} photos, {len(found['skipped'])} skipped")
