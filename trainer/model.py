@@ -97,15 +97,16 @@ def residual_net(height: int, width: int, num_classes: int, filters: int = 16, d
     return keras.Model(inputs, _decode(x, skips, filters, num_classes), name="residual")
 
 
-def _decode(x, skips: list, filters: int, num_classes: int):
-    """Doubles the deepest features once a skip, adding it, and gives logits at twice the size of the first skip."""
+def _decode(x, skips: list, filters: int, num_classes: int, crop: bool = False):
+    """Doubles the deepest features once a skip, adding it, and gives logits at twice the size of the first skip.
+
+    Half of an odd size may be rounded up, and twice the half is a pixel more: `crop` cuts that off.
+    """
     for level in reversed(range(len(skips))):
         width_here, skip = filters * 2**level, skips[level]
         x = layers.UpSampling2D(2, interpolation="bilinear")(layers.Conv2D(width_here, 1)(x))
-        surplus = [x.shape[axis] - skip.shape[axis] for axis in (1, 2)]
-        if any(surplus):
-            # Half of an odd size is rounded up, so twice the half can be a pixel more.
-            x = layers.Cropping2D([(0, pixels) for pixels in surplus])(x)
+        if crop:
+            x = layers.Cropping2D([(0, x.shape[axis] - skip.shape[axis]) for axis in (1, 2)])(x)
         x = layers.Add()([x, layers.Conv2D(width_here, 1)(skip)])
         x = _conv_norm(x, width_here)
     return DepthToSpace(dtype="float32")(layers.Conv2D(4 * num_classes, 1, name="head", dtype="float32")(x))
@@ -156,7 +157,7 @@ def encoder_net(
     pretrained = _backbone(settings, x)
     *skips, x = [pretrained.get_layer(name).output for name in backbone.skips]
     x = layers.SpatialDropout2D(dropout)(x)
-    return keras.Model(inputs, _decode(x, skips, filters, num_classes), name="encoder")
+    return keras.Model(inputs, _decode(x, skips, filters, num_classes, crop=True), name="encoder")
 
 
 def _backbone(settings: ModelSettings, pixels) -> keras.Model:
