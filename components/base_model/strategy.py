@@ -45,10 +45,7 @@ class BaseModelStrategy(tfx.dsl.experimental.LatestBlessedModelStrategy):
             return None
         executions = store.get_executions_by_type(Trainer.get_class_type())
         for execution in sorted(executions, key=lambda execution: execution.id, reverse=True):
-            stored = (
-                execution.custom_properties["custom_config"].string_value
-                or execution.properties["custom_config"].string_value
-            )
+            stored = execution.custom_properties["custom_config"].string_value
             if (json_utils.loads(stored or "null") or {}).get(TRAINING_ID) == self._training_id:
                 return execution
         return None
