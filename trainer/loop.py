@@ -104,7 +104,7 @@ class Learner:
         return [*self.model.variables, *self.averaged.variables, *self._optimizer.variables, *self.best]
 
     def start_from(self, weights: list[np.ndarray]) -> None:
-        """Gives both nets the weights of a trained one, in the order of `model.variables`, and a lower peak rate."""
+        """Gives both nets the weights of a trained one, in the order of `model.variables`, and a rate for them."""
         for net in (self.model, self.averaged):
             for variable, value in zip(net.variables, weights, strict=True):
                 # The others are the seeds of dropout.

@@ -146,7 +146,7 @@ class TrainingSettings(_Section):
     mixed_precision: bool | Literal["auto"] = "auto"
     seed: int = Field(default=17, ge=0)
     warm_start: bool = False
-    warm_start_rate: float = Field(default=0.3, gt=0, le=1)
+    warm_start_rate: float = Field(default=1.0, gt=0, le=1)
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     augment: AugmentSettings = AugmentSettings()
 
