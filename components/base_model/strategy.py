@@ -8,9 +8,10 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx import v1 as tfx
-from tfx.components import Trainer
 from tfx.dsl.io import fileio
 from tfx.utils import json_utils
+
+from components.trainer.component import SegmentationTrainer
 
 TRAINING_ID = "training_id"
 """Key of the Trainer's `custom_config`: stands for all that decides its result except for the base model."""
@@ -41,9 +42,9 @@ class BaseModelStrategy(tfx.dsl.experimental.LatestBlessedModelStrategy):
         return {"model": models, "model_blessing": []}
 
     def _earlier_execution(self, store: mlmd.MetadataStore) -> metadata_store_pb2.Execution | None:
-        if not any(kind.name == Trainer.get_class_type() for kind in store.get_execution_types()):
+        if not any(kind.name == SegmentationTrainer.get_class_type() for kind in store.get_execution_types()):
             return None
-        executions = store.get_executions_by_type(Trainer.get_class_type())
+        executions = store.get_executions_by_type(SegmentationTrainer.get_class_type())
         for execution in sorted(executions, key=lambda execution: execution.id, reverse=True):
             stored = execution.custom_properties["custom_config"].string_value
             if (json_utils.loads(stored or "null") or {}).get(TRAINING_ID) == self._training_id:

@@ -5,10 +5,10 @@ import json
 import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components import Trainer
 from tfx.types import standard_artifacts
 
 from components.base_model.strategy import TRAINING_ID, BaseModelStrategy
+from components.trainer.component import SegmentationTrainer
 
 
 class Store:
@@ -35,7 +35,7 @@ class Store:
         return model
 
     def trained(self, training_id: str | None, base: standard_artifacts.Model | None) -> None:
-        kind = metadata_store_pb2.ExecutionType(name=Trainer.get_class_type())
+        kind = metadata_store_pb2.ExecutionType(name=SegmentationTrainer.get_class_type())
         execution = metadata_store_pb2.Execution(type_id=self.store.put_execution_type(kind))
         config = None if training_id is None else {TRAINING_ID: training_id}
         execution.custom_properties["custom_config"].string_value = json.dumps(config)
