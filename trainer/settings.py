@@ -61,7 +61,6 @@ class TrainingSettings(_Section):
       evaluations: how often the learning curve measures the evaluation split.
       seed: of initial weights, order and augmentation.
       warm_start: whether to start from the latest blessed model; from scratch where there is none or it does not fit.
-      warm_start_rate: peak of the schedule after a warm start, relative to `learning_rate`.
       checkpoint_seconds: time between two checkpoints, from which a killed training goes on.
     """
 
@@ -76,7 +75,6 @@ class TrainingSettings(_Section):
     evaluations: int = Field(default=8, ge=1)
     seed: int = Field(default=17, ge=0)
     warm_start: bool = False
-    warm_start_rate: float = Field(default=0.3, gt=0, le=1)
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     augment: AugmentSettings = AugmentSettings()
 
