@@ -2,7 +2,6 @@
 
 .venv/bin/python benchmarks/warm_start.py                    # two drawn spans, a small net
 .venv/bin/python benchmarks/warm_start.py DATA               # 300 trainval photos in two halves, a fifth held out
-.venv/bin/python benchmarks/warm_start.py --rate 1.0         # with another training.warm_start_rate
 
 For each of three seeds a net is trained on span 1 and from its averaged weights on span 2, beside one from scratch on
 span 2. Step k of both sees the same photos. Both are scored on the evaluation photos of span 2; DATA's test photos
@@ -47,14 +46,9 @@ class Setup:
     every: int
     batch_size: int
 
-    def training(self, seed: int, steps: int, rate: float) -> TrainingSettings:
-        return TrainingSettings(
-            steps=steps,
-            batch_size=self.batch_size,
-            evaluations=steps // self.every,
-            seed=seed,
-            warm_start_rate=rate,
-        )
+    def training(self, seed: int, steps: int) -> TrainingSettings:
+        evaluations = steps // self.every
+        return TrainingSettings(steps=steps, batch_size=self.batch_size, evaluations=evaluations, seed=seed)
 
 
 DRAWN = Setup(FeatureSpec(height=48, width=64), ModelSettings(filters=8), steps=400, every=10, batch_size=16)
@@ -112,18 +106,18 @@ def first_step(curve: list[dict], target: float) -> float:
     return next((point["step"] for point in curve if point["mean_iou"] >= target), float("inf"))
 
 
-def compare(setup: Setup, spans: list[str], rate: float, console: Console) -> None:
+def compare(setup: Setup, spans: list[str], console: Console) -> None:
     """Trains for each seed and prints the medians."""
     reached = {(kind, share): [] for kind in ("scratch", "warm") for share in _SHARES}
     final = {kind: [] for kind in ("scratch", "warm", "short")}
     for seed in SEEDS:
-        older, _ = train(setup, spans[0], setup.training(seed, setup.steps, rate), None)
+        training, quarter = setup.training(seed, setup.steps), setup.training(seed, setup.steps // 4)
+        older, _ = train(setup, spans[0], training, None)
         base = [variable.numpy() for variable in older.averaged.variables]
-        training = setup.training(seed, setup.steps, rate)
         curves = {
             "scratch": train(setup, spans[1], training, None)[1],
             "warm": train(setup, spans[1], training, base)[1],
-            "short": train(setup, spans[1], setup.training(seed, setup.steps // 4, rate), base)[1],
+            "short": train(setup, spans[1], quarter, base)[1],
         }
         for kind, curve in curves.items():
             final[kind].append(curve[-1]["mean_iou"])
@@ -152,7 +146,6 @@ def main() -> None:
     """Ingests the two spans and compares."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="?", metavar="DATA", help="folder in the layout of Oxford-IIIT Pets")
-    parser.add_argument("--rate", type=float, default=TrainingSettings(steps=1).warm_start_rate)
     options = parser.parse_args()
     setup = REAL if options.data else DRAWN
     console = Console(highlight=False, width=110)
@@ -167,8 +160,8 @@ def main() -> None:
             masks = os.path.join(source, "annotations", "trimaps")
             ingest(folder, os.path.join(source, "images"), masks, setup.spec, settings, lists, number)
             transform(span_folder(folder, number), setup.spec)
-        console.print(f"{setup.model.filters} filters, {setup.spec.height}x{setup.spec.width}, rate {options.rate}")
-        compare(setup, [span_folder(folder, number) for number in (1, 2)], options.rate, console)
+        console.print(f"{setup.model.filters} filters, {setup.spec.height}x{setup.spec.width}")
+        compare(setup, [span_folder(folder, number) for number in (1, 2)], console)
 
 
 if __name__ == "__main__":

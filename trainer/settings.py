@@ -126,7 +126,6 @@ class TrainingSettings(_Section):
         where every GPU gains by it (compute capability 7, Volta, or more), `off` elsewhere. The export is float32.
       seed: of initial weights, order and augmentation.
       warm_start: whether to start from the latest blessed model; from scratch where there is none or it does not fit.
-      warm_start_rate: peak of the schedule after a warm start, relative to `learning_rate`.
       checkpoint_seconds: time between two checkpoints, from which a killed training goes on.
     """
 
@@ -146,7 +145,6 @@ class TrainingSettings(_Section):
     mixed_precision: bool | Literal["auto"] = "auto"
     seed: int = Field(default=17, ge=0)
     warm_start: bool = False
-    warm_start_rate: float = Field(default=1.0, gt=0, le=1)
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     augment: AugmentSettings = AugmentSettings()
 

@@ -9,11 +9,11 @@ import tensorflow as tf
 from trainer_helpers import SPEC
 
 from trainer.features import DESCRIPTION, ClassSpec
-from trainer.loop import Learner, learning_rate
+from trainer.loop import Learner
 from trainer.settings import ModelSettings, TrainingSettings
 from trainer.warm_start import start_warm
 
-TRAINING = TrainingSettings(steps=2, batch_size=2, evaluations=1, learning_rate=0.01, warm_start_rate=0.25)
+TRAINING = TrainingSettings(steps=2, batch_size=2, evaluations=1)
 
 
 def learner(spec=SPEC, **model) -> Learner:
@@ -46,15 +46,6 @@ def test_both_nets_start_as_the_exported_one(exported, caplog):
     assert seeds
     np.testing.assert_array_equal([v.numpy() for v in warm.model.variables if v.dtype != "float32"], seeds)
     assert notes(caplog) == [f"starts from the blessed model {exported.folder}"]
-
-
-def test_after_a_warm_start_the_peak_of_the_schedule_is_lower(exported):
-    warm = learner()
-    start_warm(warm, SPEC, exported.folder)
-    pixels = tf.random.stateless_normal([2, SPEC.height, SPEC.width, 3], [1, 2])
-    batch = (pixels, tf.zeros([2, SPEC.height, SPEC.width], tf.uint8))
-    curve = warm.fit(2, iter([batch, batch]), tf.data.Dataset.from_tensors(batch), lambda step, point: None)
-    assert curve[0]["learning_rate"] == pytest.approx(0.25 * learning_rate(1, 2, TRAINING))
 
 
 def test_without_a_base_model_it_says_that_it_trains_from_scratch(caplog):
