@@ -74,7 +74,7 @@ def main(data: str, root: str, minutes: float) -> None:
     subprocess.run(["segpipe", "ingest", *folders, *lists], check=True)
     workspace = Workspace.at(root)
     found = {name: train(name, sections, workspace, minutes) for name, sections in _NETS.items()}
-    _print(found, f"{minutes:g} minutes of training each, {len(os.sched_getaffinity(0))} cores")
+    _print(found, f"{minutes:g} minutes of training each, on {len(os.sched_getaffinity(0))} of the cores")
 
 
 def _print(found: dict[str, dict], title: str) -> None:
