@@ -64,6 +64,6 @@ def test_own_values_outside_the_space_are_not_tried(transformed, tmp_path):
 
 
 def test_a_search_in_which_no_trial_comes_through_fails_with_the_reason(transformed, tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.loop.segmentation_loss", lambda labels, logits, _: logits[0, 0, 0, 0] * float("nan"))
+    monkeypatch.setattr("trainer.loop.segmentation_loss", lambda labels, logits, *_: logits[0, 0, 0, 0] * float("nan"))
     with pytest.raises(RuntimeError, match="none of 2 trials came through .*loss is nan.*narrow tuning.space"):
         searched(transformed, tmp_path, [0.001, 0.002], trials=2)
