@@ -42,8 +42,11 @@ def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool
         log = os.path.join(workspace.logs, time.strftime("bless-%Y%m%d-%H%M%S.log"))
         with output_to(log) as console, console.status("asking the model about photos"):
             try:
+                from absl import logging
+
                 from pipeline.hand_blessing import push_by_hand
 
+                logging.set_verbosity(logging.INFO)
                 push_by_hand(workspace, run, reason.strip(), _user())
                 blessed = _find(workspace, run.run_id)
                 write_report(workspace, blessed)

@@ -50,6 +50,7 @@ def test_a_blessed_run_is_live_and_says_who_pushed_it_and_why(bench, refused, bl
     assert (status["live_version"], run["verdict"], run["version"]) == (int(version), "blessed", int(version))
     assert (blessing["reason"], blessing["version"], bool(blessing["by"])) == (REASON, int(version), True)
     assert run["reasons"][0].startswith("mean_iou of all photos is 0.")
+    assert f"as version {version}" in min(bench.workspace.glob("logs/bless-*.log")).read_text()
     report = bench.workspace / "reports" / refused.replace(":", "-") / "report.json"
     assert json.loads(report.read_text())["verdict"] == "blessed"
     (row,) = [line for line in bench.segpipe("status").stdout.splitlines() if line.startswith(refused)]
