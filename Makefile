@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-all lint bench-quality lock clean
+.PHONY: run test test-all lint chromium bench-quality lock clean
 
 ifeq ($(DATA),)
 run: $(READY)
@@ -30,11 +30,15 @@ run: $(READY)
 	$(BIN)/segpipe run --workspace $(WORKSPACE)
 endif
 
-test: lint
+test: lint chromium
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: lint
+test-all: lint chromium
 	$(BIN)/python -m pytest
+
+# Without a browser its tests are skipped and say so.
+chromium:
+	@sh tools/find_chromium.sh >/dev/null || true
 
 bench-quality: $(READY)
 	$(BIN)/python benchmarks/quality.py --data $(or $(DATA),$(error name the photos: make bench-quality DATA=<folder>)) \
