@@ -16,7 +16,7 @@ from tfx.utils import path_utils
 from components.evaluator import SUMMARY
 from components.evaluator.baseline import lost_baseline
 from components.evaluator.eval_config import BASELINE
-from trainer.metrics import HALF_WIDTH
+from trainer.metrics import HALF_WIDTH, RANKING
 
 _BASELINE = standard_component_specs.BASELINE_MODEL_KEY
 
@@ -50,34 +50,40 @@ def summarise(folder: str) -> dict:
 
     Returns:
       `metrics` and `baseline` (None without one): score name -> value or None where undefined, of the overall slice;
-      `slices`: `key=value` -> scores of the candidate; `intervals` and `slice_intervals`: half of each 95 % confidence
-      interval of `metrics` and `slices`; `refusals`: one sentence per failed threshold.
+      `slices` and `baseline_slices`: `key=value` -> scores; `intervals`, `baseline_intervals` and `slice_intervals`:
+      half of each 95 % confidence interval of `metrics`, `baseline` and `slices`; `ranking`: see `trainer.ranking`, of
+      all photos; `refusals`: one sentence per failed threshold.
     """
-    overall, intervals, baseline, slices, slice_intervals = {}, {}, None, {}, {}
+    summary = {"metrics": {}, "intervals": {}, "baseline": {}, "baseline_intervals": {}}
+    summary |= {"slices": {}, "baseline_slices": {}, "slice_intervals": {}, "ranking": None}
     for record in tfma.load_metrics(folder):
         slice_name = _slice_name(record.slice_key)
         for item in record.metric_keys_and_values:
             if item.key.is_diff:
                 continue
+            is_baseline = item.key.model_name == BASELINE
+            if item.key.name == RANKING:
+                if not slice_name and not is_baseline:
+                    summary["ranking"] = json.loads(item.value.bytes_value)
+                continue
             value = item.value.double_value.value
-            value = None if math.isnan(value) else value
-            name = item.key.name.removeprefix(HALF_WIDTH)
-            is_interval = name != item.key.name
-            if item.key.model_name == BASELINE:
-                if not slice_name and not is_interval:
-                    baseline = (baseline or {}) | {name: value}
-            elif slice_name:
-                (slice_intervals if is_interval else slices).setdefault(slice_name, {})[name] = value
-            else:
-                (intervals if is_interval else overall)[name] = value
-    return {
-        "metrics": overall,
-        "intervals": intervals,
-        "baseline": baseline,
-        "slices": slices,
-        "slice_intervals": slice_intervals,
-        "refusals": _refusals(folder, {"": overall} | slices),
-    }
+            place = _place(item.key.name, slice_name, is_baseline)
+            if place is not None:
+                scores = summary[place].setdefault(slice_name, {}) if slice_name else summary[place]
+                scores[item.key.name.removeprefix(HALF_WIDTH)] = None if math.isnan(value) else value
+    refusals = _refusals(folder, {"": summary["metrics"]} | summary["slices"])
+    return summary | {"baseline": summary["baseline"] or None, "refusals": refusals}
+
+
+def _place(name: str, slice_name: str, is_baseline: bool) -> str | None:
+    """Where in the summary a value belongs; None for the intervals of the baseline's slices, which nobody reads."""
+    if name.startswith(HALF_WIDTH):
+        if slice_name:
+            return None if is_baseline else "slice_intervals"
+        return "baseline_intervals" if is_baseline else "intervals"
+    if slice_name:
+        return "baseline_slices" if is_baseline else "slices"
+    return "baseline" if is_baseline else "metrics"
 
 
 def _slice_name(slice_key) -> str:

@@ -20,7 +20,7 @@ from trainer_helpers import (
 )
 
 from trainer.features import FILENAME, IMAGE, MASK
-from trainer.metrics import CollectTallies, SegmentationMetrics
+from trainer.metrics import RANKING, CollectTallies, SegmentationMetrics
 from trainer.preprocessing import decoded_labels, shrink_labels
 
 PAINTED = "painted"
@@ -45,7 +45,8 @@ def draw(number: int, breed: str, height: int, width: int) -> dict[str, np.ndarr
     probabilities = rng.dirichlet([1, 1, 1], size=[SPEC.height, SPEC.width]).astype(np.float32)
     if breed == "bird":
         probabilities[..., 2] = 0
-    return {"mask": mask, "probabilities": probabilities, "photo": draw_photo(rng, mask)}
+    name = f"{breed}_{number}.jpg".encode()
+    return {"name": name, "mask": mask, "probabilities": probabilities, "photo": draw_photo(rng, mask)}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,8 @@ def evaluate(folder, records: str, models: dict[str, str]) -> dict[tuple[str, st
         for item in record.metric_keys_and_values:
             if not item.key.is_diff:
                 values = found.setdefault((name, item.key.model_name), {})
-                values[item.key.name] = item.value.double_value.value
+                is_score = item.value.WhichOneof("type") == "double_value"
+                values[item.key.name] = item.value.double_value.value if is_score else item.value.bytes_value
     return found
 
 
@@ -90,7 +92,7 @@ def records(drawn, tmp_path_factory) -> str:
     path = str(tmp_path_factory.mktemp("records") / "examples.tfrecord")
     with tf.io.TFRecordWriter(path) as writer:
         for (breed, _, _), one in zip(PHOTOS, drawn, strict=True):
-            features = {IMAGE: encode(one["photo"], "JPEG"), MASK: encode(one["mask"]), FILENAME: b"x"}
+            features = {IMAGE: encode(one["photo"], "JPEG"), MASK: encode(one["mask"]), FILENAME: one["name"]}
             features |= {PAINTED: one["probabilities"].tobytes(), "breed": breed.encode()}
             writer.write(serialise(**features))
     return path
@@ -144,7 +146,8 @@ def expected(drawn, breed: str) -> dict[str, float]:
 @pytest.mark.parametrize("breed", ["", "cat", "dog", "bird"])
 @pytest.mark.parametrize("beside", ["nothing", "another model"])
 def test_tfma_agrees_with_numpy(drawn, alone, compared, breed, beside):
-    found = alone[breed, ""] if beside == "nothing" else compared[breed, "baseline"]
+    found = dict(alone[breed, ""] if beside == "nothing" else compared[breed, "baseline"])
+    found.pop(RANKING)
     assert found == pytest.approx(expected(drawn, breed), abs=1e-9, nan_ok=True)
 
 
@@ -159,7 +162,7 @@ def test_the_names_are_those_that_the_gate_and_the_report_look_up(alone):
     scores |= {f"{score}/{name}" for score in ("iou", "dice", "boundary_f1") for name in SPEC.class_names}
     counts = {f"confusion/{a}/{b}" for a in SPEC.class_names for b in SPEC.class_names}
     twice = {prefix + name for name in scores for prefix in ("model_size/", "half_width/")}
-    assert alone["", ""].keys() == scores | twice | counts | {"photos"}
+    assert alone["", ""].keys() == scores | twice | counts | {"photos", RANKING}
 
 
 def test_a_class_absent_from_a_slice_is_undefined_there(alone):
@@ -182,8 +185,24 @@ def test_an_exported_model_is_measured_by_what_it_serves(drawn, compared, export
             assert found[name] == pytest.approx(wanted[name], abs=2e-3, nan_ok=True), name
 
 
-def tally_of_photo(rng: np.random.Generator) -> np.ndarray:
-    return np.concatenate([rng.integers(0, 50, [2, 3, 3]), rng.random([2, 3, 1]), np.ones([2, 3, 1])], axis=-1)
+@pytest.mark.parametrize("breed", ["", "cat"])
+def test_the_photos_of_a_slice_are_ranked_by_their_own_mean_iou(drawn, alone, breed):
+    found = json.loads(alone[breed, ""][RANKING])
+    wanted = {}
+    for photo, one in zip(PHOTOS, drawn, strict=True):
+        if breed in ("", photo[0]):
+            scores = scores_of_photos([labelled(one, own_size=True)], SPEC.class_names, 1, TOLERANCES[0])
+            wanted[one["name"].decode()] = scores["mean_iou"]
+    ranked = {one["photo"]: one["mean_iou"] for kind in ("worst", "median", "best") for one in found[kind]}
+    assert ranked == pytest.approx(wanted, abs=1e-9)
+    assert found["worst"][0]["photo"] == min(wanted, key=wanted.get)
+    assert found["best"][0]["photo"] == max(wanted, key=wanted.get)
+    assert sum(found["histogram"]) == len(wanted)
+
+
+def tally_of_photo(rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
+    tallies = np.concatenate([rng.integers(0, 50, [2, 3, 3]), rng.random([2, 3, 1]), np.ones([2, 3, 1])], axis=-1)
+    return [f"{rng.integers(1 << 30)}.jpg"], tallies[np.newaxis]
 
 
 @pytest.mark.parametrize("compacted", [False, True])
@@ -201,9 +220,11 @@ def test_however_beam_divides_the_photos_the_scores_are_the_same(parts, compacte
 
     # An empty bundle happens when a worker got nothing of a slice.
     accumulators = [collected(photos[start::parts]) for start in range(parts)] + [collected([])]
-    merged = combiner.extract_output(combiner.merge_accumulators(accumulators))
-    assert merged == pytest.approx(combiner.extract_output(collected(photos)), abs=1e-12)
-    assert {key.name: value for key, value in merged.items()}["photos"] == 10
+    merged = {k.name: v for k, v in combiner.extract_output(combiner.merge_accumulators(accumulators)).items()}
+    at_once = {k.name: v for k, v in combiner.extract_output(collected(photos)).items()}
+    assert merged.pop(RANKING) == at_once.pop(RANKING)
+    assert merged == pytest.approx(at_once, abs=1e-12)
+    assert merged["photos"] == 10
 
 
 def test_merging_leaves_what_was_there_alone():
