@@ -9,7 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["pipeline*", "components*", "trainer*", "schema*"]),
-    package_data={"schema": ["schema.pbtxt"]},
+    package_data={"schema": ["schema.pbtxt"], "components.run_report": ["templates/*"]},
     install_requires=[
         "click>=8",
         "fastapi>=0.110",

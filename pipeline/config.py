@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from components.errors import UsageError
 from components.evaluator.settings import GateSettings, MetricSettings
 from components.ingest.settings import DataSettings
+from components.run_report.settings import ModelCardSettings
 from trainer.features import FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
 from trainer.tuning import TuningSettings, typed_space
@@ -30,6 +31,7 @@ class Config(BaseModel):
       metrics: how a model is measured.
       tuning: what `segpipe tune` varies, and its budget.
       gate: what a model must reach.
+      model_card: what the report says of the model beside its figures.
       beam_args: arguments of every Beam pipeline.
     """
 
@@ -45,6 +47,7 @@ class Config(BaseModel):
     metrics: MetricSettings = MetricSettings()
     tuning: TuningSettings = TuningSettings()
     gate: GateSettings = GateSettings()
+    model_card: ModelCardSettings = ModelCardSettings()
     beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 
     @field_validator("beam_args")

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ml_metadata.metadata_store import metadata_store
@@ -23,6 +23,8 @@ from components.model_canary.refusal import refusal_file
 from components.pusher import LIVE, NEW_VERSION
 from pipeline.blessings import NODE as HAND_BLESSING
 from pipeline.blessings import Blessing, read_blessings
+from pipeline.run_setup import read_setup
+from pipeline.workspace import Workspace
 
 INFERENCE = ".infer"
 """What the pipeline of batch inference has behind its name; a config's name holds no dot."""
@@ -32,13 +34,21 @@ _STATES = metadata_store_pb2.Execution.State
 
 @dataclass
 class NodeRecord:
-    """One node of a run: `state` is running, complete, cached, failed or canceled; `outputs` are artifacts by key."""
+    """One node of a run.
+
+    Attributes:
+      state: running, complete, cached, failed or canceled.
+      parameters: what it was told beside its inputs.
+      inputs, outputs: artifacts by key.
+    """
 
     pipeline: str
     name: str
     execution_id: int
     state: str
     seconds: float
+    parameters: Mapping[str, metadata_store_pb2.Value] = field(default_factory=dict)
+    inputs: dict[str, list[metadata_store_pb2.Artifact]] = field(default_factory=dict)
     outputs: dict[str, list[metadata_store_pb2.Artifact]] = field(default_factory=dict)
 
     def output(self, key: str) -> metadata_store_pb2.Artifact | None:
@@ -55,7 +65,7 @@ class RunRecord:
       nodes: by name.
       verdict: running, interrupted, failed, refused, pushed (a new version), unchanged (it was live already), blessed
         (by hand after the gate refused it) or tuned.
-      reasons: sentences, why it was refused.
+      reasons: sentences, why it was refused or what failed.
       summary: the Evaluator's `summary`, or None if it did not get there.
       golden: `span`, `metrics`, `intervals` and more of the model on the golden span, or None without one.
       version: the version of the pushed model, or None.
@@ -144,6 +154,8 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False, k
         # Who writes here works on the run that started last, of whatever kind.
         if run.verdict == "running" and not (writing and run.run_id == contexts[-1].name):
             run.verdict = "interrupted"
+        if run.verdict == "failed":
+            run.reasons = _failure(run, Workspace(os.path.dirname(metadata)))
     return runs
 
 
@@ -159,7 +171,8 @@ def _kind(run: RunRecord) -> str:
 def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Context) -> RunRecord:
     executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
     events = store.get_events_by_execution_ids([e.id for e in executions]) if executions else []
-    events = [event for event in events if event.type == metadata_store_pb2.Event.OUTPUT]
+    kinds = {metadata_store_pb2.Event.INPUT: "inputs", metadata_store_pb2.Event.OUTPUT: "outputs"}
+    events = [event for event in events if event.type in kinds]
     artifact_ids = [event.artifact_id for event in events]
     artifacts = {a.id: a for a in store.get_artifacts_by_id(artifact_ids)} if artifact_ids else {}
     nodes = {}
@@ -167,7 +180,8 @@ def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Contex
         node = _node(store, execution)
         for event in events:
             if event.execution_id == execution.id:
-                node.outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
+                artifacts_by_key = getattr(node, kinds[event.type])
+                artifacts_by_key.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
         nodes[node.name] = node
     started = executions[0].create_time_since_epoch if executions else context.create_time_since_epoch
     return RunRecord(context.name, started / 1000, nodes)
@@ -178,7 +192,8 @@ def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Exe
     # TFX names the context of a node `<pipeline>.<node>`.
     pipeline, _, name = next(c.name.rpartition(".") for c in contexts if c.type == "node")
     spent = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-    return NodeRecord(pipeline, name, execution.id, _STATES.Name(execution.last_known_state).lower(), spent / 1000)
+    state = _STATES.Name(execution.last_known_state).lower()
+    return NodeRecord(pipeline, name, execution.id, state, spent / 1000, execution.custom_properties)
 
 
 def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -> None:
@@ -245,6 +260,12 @@ def _anomalies(artifact: metadata_store_pb2.Artifact | None) -> list[str]:
         with open(path, "rb") as file:
             named += [f"{split}: {text}" for text in describe_anomalies(file.read())]
     return named
+
+
+def _failure(run: RunRecord, workspace: Workspace) -> list[str]:
+    setup = read_setup(workspace, run.run_id)
+    broken = ", ".join(node.name for node in run.nodes.values() if node.state == "failed")
+    return [f"{broken} failed: {setup.error}"] if setup is not None and setup.error else []
 
 
 def _canary_reasons(pipeline_root: str, node: NodeRecord) -> list[str]:

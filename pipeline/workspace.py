@@ -41,6 +41,10 @@ class Workspace:
     def reports(self) -> str:
         return os.path.join(self.root, "reports")
 
+    def report(self, run_id: str) -> str:
+        """Folder of the report of one run."""
+        return os.path.join(self.reports, run_id.replace(":", "-"))
+
     @property
     def logs(self) -> str:
         return os.path.join(self.root, "logs")

@@ -2,8 +2,8 @@
 
 At the model's size the labels are those of training. At the photo's own size the probabilities are resized bilinearly
 and the mask is the user's own: what a person who overlays the prediction sees, and what the gate uses. The keys of the
-former start with `model_size/`; those of confidence intervals, for the latter, with `half_width/`. `ranking` is no score
-but the JSON of `trainer.ranking`.
+former start with `model_size/`; those of confidence intervals, for the latter, with `half_width/`. `ranking` is not a
+score but the JSON of `trainer.ranking`.
 """
 
 import json

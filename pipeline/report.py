@@ -1,0 +1,127 @@
+"""From the records of a run to its report; called after every run, and by `segpipe report` and `segpipe diff`."""
+
+import json
+from collections.abc import Sequence
+
+from components.errors import UsageError
+from components.run_report.facts import Stored, run_facts
+from pipeline.records import RunRecord, list_runs, run_summary
+from pipeline.run_setup import read_setup
+from pipeline.workspace import Workspace
+
+LATEST = "latest"
+_COUNTS = "counts"
+_HISTORY = 60
+
+
+def find_run(workspace: Workspace, name: str, runs: Sequence[RunRecord]) -> RunRecord:
+    """The run of an id, or the newest for `latest`.
+
+    Raises:
+      UsageError: if there is none.
+    """
+    if not runs:
+        raise UsageError(f"no run in {workspace.root} yet; run segpipe run --workspace {workspace.root} first")
+    found = runs[-1] if name == LATEST else next((run for run in runs if run.run_id == name), None)
+    if found is None:
+        raise UsageError(f"RUN {name}: no such run; segpipe status --workspace {workspace.root} lists them")
+    return found
+
+
+def write_report(workspace: Workspace, name: str) -> str:
+    """Makes the report of a run from stored records, over that of before; never from a cache.
+
+    Args:
+      workspace: where the run is.
+      name: its id, or `latest`.
+
+    Returns:
+      Path of the page.
+
+    Raises:
+      UsageError: if there is no such run.
+    """
+    runs = list_runs(workspace.metadata, writing=workspace.is_held())
+    run = find_run(workspace, name, runs)
+    facts = collect_facts(workspace, run, runs)
+    from components.run_report.report import write_report_files
+
+    return write_report_files(facts, stored_records(run, runs), workspace.report(run.run_id))
+
+
+def collect_facts(workspace: Workspace, run: RunRecord, runs: Sequence[RunRecord]) -> dict:
+    """Every figure of a run; see `run_facts`.
+
+    Args:
+      workspace: where it is.
+      run: one of `runs`.
+      runs: all of the workspace, oldest first.
+    """
+    setup = read_setup(workspace, run.run_id)
+    kept = None if setup is None else setup.model_dump()
+    history = _history([other for other in runs if other.started <= run.started][-_HISTORY:])
+    stored = stored_records(run, runs)
+    return run_facts(run_summary(run), run.summary, stored, kept, history, _baseline(run, runs))
+
+
+def stored_records(run: RunRecord, runs: Sequence[RunRecord]) -> Stored:
+    """Where the records of a run lie, by what its nodes have left in MLMD."""
+
+    def uri(node: str, key: str) -> str | None:
+        artifact = run.output(node, key)
+        return None if artifact is None else artifact.uri
+
+    conservation = run.output("Conservation", "blessing")
+    counts = "" if conservation is None else conservation.custom_properties[_COUNTS].string_value
+    canary = run.output("ModelCanary", "blessing")
+    return Stored(
+        window=_parameter(run, "SpanExampleGen", "window"),
+        statistics=uri("StatisticsGen", "statistics"),
+        previous_statistics=_previous_statistics(run, runs),
+        anomalies=uri("ExampleValidator", "anomalies"),
+        examples=uri("SpanExampleGen", "examples"),
+        model=uri("Trainer", "model"),
+        training=uri("Trainer", "model_run"),
+        counts=json.loads(counts) if counts else None,
+        canary=canary and {k: canary.custom_properties[k].double_value for k in ("latency_ms", "memory_mb")},
+    )
+
+
+def _parameter(run: RunRecord, node: str, name: str) -> str | None:
+    record = run.nodes.get(node)
+    return record.parameters[name].string_value if record is not None and name in record.parameters else None
+
+
+def _previous_statistics(run: RunRecord, runs: Sequence[RunRecord]) -> str | None:
+    """Statistics of the newest earlier run that worked on another window."""
+    window = _parameter(run, "SpanExampleGen", "window")
+    for other in reversed(runs):
+        statistics = other.output("StatisticsGen", "statistics")
+        on_other_data = _parameter(other, "SpanExampleGen", "window") != window
+        if other.started < run.started and statistics is not None and on_other_data:
+            return statistics.uri
+    return None
+
+
+def _baseline(run: RunRecord, runs: Sequence[RunRecord]) -> dict | None:
+    """The run that trained what the Evaluator compared with, and the version that it was pushed as."""
+    evaluator = run.nodes.get("SegmentationEvaluator")
+    models = evaluator.inputs.get("baseline_model", []) if evaluator is not None else []
+    if not models or not (run.summary or {}).get("baseline"):
+        return None
+    trained = [other for other in runs if (model := other.output("Trainer", "model")) and model.uri == models[0].uri]
+    version = next((other.version for other in trained if other.version is not None), None)
+    return {"run_id": trained[0].run_id if trained else None, "version": version, "model": models[0].uri}
+
+
+def _history(runs: Sequence[RunRecord]) -> list[dict]:
+    history = []
+    for run in runs:
+        summary = run.summary or {}
+        scores = {
+            "mean_iou": summary.get("metrics", {}).get("mean_iou"),
+            "half_width": summary.get("intervals", {}).get("mean_iou"),
+        }
+        known = {"run_id": run.run_id, "started": run.started, "verdict": run.verdict, "version": run.version}
+        history.append(known | scores)
+    return history
