@@ -6,12 +6,11 @@ import time
 import traceback
 
 from components.errors import RefusedError, SegpipeError, UsageError
-from pipeline.execute import failure, write_report
+from pipeline.execute import failure
 from pipeline.progress import output_to
 from pipeline.records import RunRecord, list_runs
+from pipeline.report import find_run, write_report
 from pipeline.workspace import Workspace
-
-LATEST = "latest"
 
 
 def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool]:
@@ -33,9 +32,9 @@ def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool
     if not reason.strip():
         raise UsageError("--reason is empty; say why the model is to be pushed although the gate refused it")
     # A name that nobody knows must not make a workspace, which taking its lock does.
-    _find(workspace, name)
+    find_run(workspace, name, list_runs(workspace.metadata))
     with workspace.writer("bless"):
-        run = _find(workspace, name)
+        run = find_run(workspace, name, list_runs(workspace.metadata))
         if run.blessing is not None:
             return run, False
         _check(run)
@@ -48,25 +47,14 @@ def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool
 
                 logging.set_verbosity(logging.INFO)
                 push_by_hand(workspace, run, reason.strip(), _user())
-                blessed = _find(workspace, run.run_id)
-                write_report(workspace, blessed)
+                blessed = find_run(workspace, run.run_id, list_runs(workspace.metadata))
+                write_report(workspace, run.run_id)
             except RefusedError as error:
                 raise RefusedError(f"run {run.run_id} is not blessed: {error}; mend the model and run again") from error
             except Exception as error:  # noqa: BLE001, whatever TFX or the disk raises must be told
                 traceback.print_exc()
                 raise failure("bless", error, log) from error
     return blessed, True
-
-
-def _find(workspace: Workspace, name: str) -> RunRecord:
-    runs = {run.run_id: run for run in list_runs(workspace.metadata)}
-    if not runs:
-        raise UsageError(f"no run in {workspace.root} yet; run segpipe run --workspace {workspace.root} first")
-    if name == LATEST:
-        return list(runs.values())[-1]
-    if name not in runs:
-        raise UsageError(f"RUN {name}: no such run; segpipe status --workspace {workspace.root} lists them")
-    return runs[name]
 
 
 def _check(run: RunRecord) -> None:

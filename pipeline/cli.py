@@ -2,13 +2,15 @@
 
 import json
 import os
+import sys
 import warnings
 
 import click
 
 from components.errors import RefusedError
 from pipeline.cli_model import evaluate, infer, predict
-from pipeline.cli_options import Group, stdout_console, with_config, with_workspace
+from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
+from pipeline.cli_report import diff, report, status
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -54,9 +56,11 @@ def draw(output: str, photos: int, seed: int) -> None:
 @click.option("--split-lists", metavar="DIR", help="Folder of trainval.txt and test.txt; else names are hashed.")
 @click.option("--span", type=click.IntRange(1), help="Number of the span to make; the next free one if left out.")
 @click.option("--max-quarantine", type=click.FloatRange(0, 1), metavar="SHARE", help="Overrides data.max_quarantine.")
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @with_config
 @with_workspace
-def ingest(workspace, config, images, masks, split_lists, span, max_quarantine) -> None:
+@with_json
+def ingest(workspace, as_json, config, quiet, images, masks, split_lists, span, max_quarantine) -> None:
     """Read photos and masks into a span of TFRecords.
 
     Example: segpipe ingest --images photos --masks masks --config own.yaml
@@ -66,8 +70,14 @@ def ingest(workspace, config, images, masks, split_lists, span, max_quarantine) 
     if max_quarantine is not None:
         data = config.data.model_copy(update={"max_quarantine": max_quarantine})
         config = config.model_copy(update={"data": data})
-    outcome = ingest_with_progress(config, workspace, images, masks, split_lists, span)
+    outcome = ingest_with_progress(config, workspace, images, masks, split_lists, span, quiet)
     manifest = outcome.manifest
+    if as_json:
+        counts = {"photos_found": manifest.photos_found, "quarantined": manifest.quarantined}
+        counts |= {split: manifest.examples(split) for split in ("train", "eval")}
+        place = {"written": outcome.written, "folder": outcome.folder, "span": manifest.span}
+        click.echo(json.dumps(place | counts, indent=2))
+        return
     done = "wrote" if outcome.written else "nothing new, the same input is in"
     click.echo(f"{done} {outcome.folder}")
     splits = " + ".join(f"{manifest.examples(split)} {split}" for split in ("train", "eval"))
@@ -86,21 +96,41 @@ def ingest(workspace, config, images, masks, split_lists, span, max_quarantine) 
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @with_config
 @with_workspace
-def run(workspace, config, engine, span, tuned, quiet) -> None:
+@with_json
+def run(workspace, as_json, config, engine, span, tuned, quiet) -> None:
     """Validate, transform, train, gate and push.
 
     Example: segpipe run --config own.yaml
     """
     from pipeline.execute import execute
-    from pipeline.tables import blessing_text, scores_table, value_text
+    from pipeline.records import run_summary
+    from pipeline.tables import value_text
 
     if tuned:
         from pipeline.tuning import with_tuned
 
         config, taken = with_tuned(config, workspace)
         for path, (before, after) in taken.items():
-            click.echo(f"tuned: {path} {value_text(after)} (the config says {value_text(before)})")
+            click.echo(f"tuned: {path} {value_text(after)} (the config says {value_text(before)})", err=as_json)
     execution = execute(config, workspace, engine, span, quiet)
+    finished = execution.run
+    refusal = RefusedError("refused, nothing is pushed: " + "; ".join(finished.reasons))
+    if as_json:
+        click.echo(json.dumps(run_summary(finished) | {"report": execution.report, "log": execution.log}, indent=2))
+    else:
+        _print_result(workspace, execution)
+    if finished.verdict == "refused":
+        if as_json:
+            # The result says so already; two JSON documents would be none.
+            click.echo(f"segpipe: {refusal}", err=True)
+            sys.exit(refusal.exit_status)
+        raise refusal
+
+
+def _print_result(workspace, execution) -> None:
+    from components.run_report import PICTURE
+    from pipeline.tables import blessing_text, result_table, scores_table
+
     finished, console = execution.run, stdout_console()
     if finished.summary:
         summary = finished.summary
@@ -108,12 +138,18 @@ def run(workspace, config, engine, span, tuned, quiet) -> None:
         console.print(table)
         if summary["lost_baseline"]:
             console.print(f"warning: {summary['lost_baseline']}", soft_wrap=True, markup=False)
-    picture = os.path.join(execution.report, "predictions.png")
-    console.print(f"report {execution.report}\npicture {picture}\nlog {execution.log}", soft_wrap=True)
-    if finished.verdict == "refused":
-        raise RefusedError("refused, nothing is pushed: " + "; ".join(finished.reasons))
-    what = "pushed version" if finished.verdict == "pushed" else "nothing new; live is version"
-    console.print(f"{what} {finished.version} in {workspace.serving}/{finished.version}", soft_wrap=True)
+        console.print()
+    folder = workspace.report(finished.run_id)
+    picture = os.path.join(folder, PICTURE)
+    places = {"report": execution.report, "picture": picture if os.path.isfile(picture) else None, "log": execution.log}
+    if finished.version is not None:
+        places = {"model": os.path.join(workspace.serving, str(finished.version))} | places
+    console.print(result_table(finished, places))
+    if execution.report is None:
+        console.print("warning: the report could not be made; the log says why", soft_wrap=True)
+    if finished.verdict != "refused":
+        what = "pushed version" if finished.verdict == "pushed" else "nothing new; live is version"
+        console.print(f"{what} {finished.version} in {workspace.serving}/{finished.version}", soft_wrap=True)
     if finished.blessing is not None:
         console.print(blessing_text(finished.blessing), soft_wrap=True, markup=False)
 
@@ -122,7 +158,8 @@ def run(workspace, config, engine, span, tuned, quiet) -> None:
 @click.argument("run", metavar="RUN")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
 @with_workspace
-def bless(workspace, run, reason) -> None:
+@with_json
+def bless(workspace, as_json, run, reason) -> None:
     """Push the model of a run although the gate refused it.
 
     RUN is a run's id as `segpipe status` lists it, or `latest`. The canary asks the model again first, and nobody can
@@ -135,6 +172,9 @@ def bless(workspace, run, reason) -> None:
     blessed, new = bless_run(workspace, run, reason)
     what = "blessed" if new else "nothing new, was blessed before:"
     version = blessed.version
+    if as_json:
+        click.echo(json.dumps({"run_id": blessed.run_id, "version": version, "new": new}, indent=2))
+        return
     click.echo(f"{what} run {blessed.run_id}, pushed as version {version} in {workspace.serving}/{version}")
 
 
@@ -143,7 +183,8 @@ def bless(workspace, run, reason) -> None:
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @with_config
 @with_workspace
-def tune(workspace, config, span, quiet) -> None:
+@with_json
+def tune(workspace, as_json, config, span, quiet) -> None:
     """Search for better settings with short trainings; `segpipe run --tuned` takes the best.
 
     Example: segpipe tune --config own.yaml
@@ -152,6 +193,9 @@ def tune(workspace, config, span, quiet) -> None:
     from pipeline.tuning import tune as search
 
     done = search(config, workspace, span, quiet)
+    if as_json:
+        click.echo(json.dumps({"trials": done.trials, "best": done.best, "file": done.file, "log": done.log}, indent=2))
+        return
     console = stdout_console()
     console.print(trials_table(done.trials))
     failed = config.tuning.trials - len(done.trials)
@@ -162,28 +206,5 @@ def tune(workspace, config, span, quiet) -> None:
     console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="All of it, for machines.")
-@click.option("--last", default=20, show_default=True, type=click.IntRange(1), help="How many of the newest runs.")
-@with_workspace
-def status(workspace, as_json, last) -> None:
-    """List the runs, what became of them and which version is live; works while a run goes on.
-
-    Example: segpipe status --json
-    """
-    from components.pusher.versions import live_version
-    from pipeline.records import list_runs, run_summary
-    from pipeline.tables import runs_table
-
-    runs = list_runs(workspace.metadata, newest=last, writing=workspace.is_held())
-    live = live_version(workspace.serving)
-    if as_json:
-        click.echo(json.dumps({"live_version": live, "runs": [run_summary(run) for run in runs]}, indent=2))
-    elif not runs:
-        click.echo(f"no run in {workspace.root} yet")
-    else:
-        stdout_console().print(runs_table(runs, live))
-
-
-for command in (predict, infer, evaluate):
+for command in (predict, infer, evaluate, status, report, diff):
     main.add_command(command)

@@ -1,8 +1,12 @@
-"""What the commands share: the group that tells errors, the options for workspace and config, the console."""
+"""What the commands share: the group that tells errors, the options for workspace, config and JSON, the console."""
 
+import contextlib
 import functools
+import json
+import os
 import sys
 import traceback
+from collections.abc import Iterator
 
 import click
 
@@ -53,6 +57,37 @@ def with_config(command):
         return command(config=load_config(config_path), **options)
 
     return wrapper
+
+
+def with_json(command):
+    """Gives a command `--json`, as `as_json`; an error is then JSON on standard output too."""
+
+    @click.option("--json", "as_json", is_flag=True, help="The result for machines; on standard output nothing else.")
+    @functools.wraps(command)
+    def wrapper(as_json: bool, **options):
+        try:
+            return command(as_json=as_json, **options)
+        except SegpipeError as error:
+            if as_json:
+                click.echo(json.dumps({"error": str(error), "exit_status": error.exit_status}, indent=2))
+            raise
+
+    return wrapper
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keeps off the terminal what TensorFlow and its like write to standard error from C++ while they start."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def stdout_console():

@@ -1,6 +1,5 @@
-"""One run from the command line's view: progress on the terminal, the log in a file, a report at the end."""
+"""One run from the command line's view: progress on the terminal, the log in a file, the report's path at the end."""
 
-import json
 import os
 import time
 import traceback
@@ -8,20 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from components.errors import SegpipeError
+from components.run_report import PAGE
 from pipeline.config import Config
+from pipeline.did import what_it_did
 from pipeline.plan import plan
 from pipeline.progress import RunProgress, output_to
-from pipeline.records import RunRecord, newest_run, run_summary
+from pipeline.records import RunRecord, newest_run
 from pipeline.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Execution:
-    """A finished run: its record, its log, and the folder of its report."""
+    """A finished run: its record, its log, and the page of its report, None if that could not be made."""
 
     run: RunRecord
     log: str
-    report: str
+    report: str | None
 
 
 def execute(config: Config, workspace: Workspace, engine: str, span: int | None, quiet: bool) -> Execution:
@@ -43,29 +44,22 @@ def execute(config: Config, workspace: Workspace, engine: str, span: int | None,
     """
     plan(config, workspace, span)
 
-    def start() -> None:
+    def start(log: str) -> None:
         from pipeline import local_runner
 
-        local_runner.run(config, workspace, engine, span)
+        local_runner.run(config, workspace, engine, span, log=log)
 
-    def report(run: RunRecord) -> None:
-        write_report(workspace, run)
-
-    run, log = watch(workspace, "run", quiet, start, finish=report)
-    return Execution(run, log, _report_folder(workspace, run))
-
-
-def _report_folder(workspace: Workspace, run: RunRecord) -> str:
-    return os.path.join(workspace.reports, run.run_id.replace(":", "-"))
+    run, log = watch(workspace, "run", quiet, start)
+    page = os.path.join(workspace.report(run.run_id), PAGE)
+    return Execution(run, log, page if os.path.isfile(page) else None)
 
 
 def watch(
     workspace: Workspace,
     doing: str,
     quiet: bool,
-    start: Callable[[], None],
+    start: Callable[[str], None],
     kind: str = "",
-    finish: Callable[[RunRecord], None] | None = None,
 ) -> tuple[RunRecord, str]:
     """Runs a pipeline with its progress on the terminal and its output in a log.
 
@@ -73,9 +67,8 @@ def watch(
       workspace: where it runs.
       doing: the command; the log is named after it.
       quiet: write no progress.
-      start: runs the pipeline to its end.
+      start: runs the pipeline to its end, given the path of the log.
       kind: see `list_runs`.
-      finish: what to do with the record, its output in the log too.
 
     Returns:
       The record of the run, whether it came through or was refused, and the path of the log.
@@ -85,13 +78,17 @@ def watch(
     """
     log = os.path.join(workspace.logs, time.strftime(f"{doing}-%Y%m%d-%H%M%S.log"))
     before = newest_run(workspace.metadata, kind)
-    with output_to(log) as console, RunProgress(console, quiet) as progress:
-        problem = _run(start, progress)
+
+    def did(node: str) -> str:
+        return what_it_did(newest_run(workspace.metadata, kind), node)
+
+    with output_to(log) as console, RunProgress(console, quiet, did) as progress:
+        problem = _run(lambda: start(log), progress)
         run = newest_run(workspace.metadata, kind)
         if run is None or (before is not None and run.run_id == before.run_id):
             raise problem if isinstance(problem, SegpipeError) else failure(f"segpipe {doing}", problem, log)
-        if finish is not None:
-            finish(run)
+        if problem is not None:
+            progress.broke_off(run.verdict)
     if problem is not None and run.verdict != "refused":
         raise failure(progress.node or f"segpipe {doing}", problem, log) from problem
     return run, log
@@ -115,20 +112,3 @@ def failure(what: str, problem: Exception | None, log: str) -> SegpipeError:
     """The sentence for what broke, naming the log; `problem` is None if nothing was raised and nothing recorded."""
     last = traceback.format_exception_only(problem)[-1].strip().splitlines() if problem else ["it left no record"]
     return SegpipeError(f"{what} failed ({last[0]}); the log is {log}; mend the cause and run again")
-
-
-def write_report(workspace: Workspace, run: RunRecord) -> None:
-    """Writes `report.json` and the picture of a run, over those of before."""
-    from components.run_report.comparison import write_comparison
-
-    folder = _report_folder(workspace, run)
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "report.json"), "w", encoding="utf-8") as file:
-        json.dump(run_summary(run), file, indent=2)
-    model, examples = run.output("Trainer", "model"), run.output("SpanExampleGen", "examples")
-    if model is not None and examples is not None:
-        write_comparison(
-            os.path.join(model.uri, "Format-Serving"),
-            os.path.join(examples.uri, "Split-eval"),
-            os.path.join(folder, "predictions.png"),
-        )

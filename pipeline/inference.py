@@ -139,7 +139,7 @@ def infer(
     exported_before(output)
     request = plan_inference(config, workspace, span, images)
 
-    def start() -> None:
+    def start(_: str) -> None:
         from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
         with workspace.writer("infer"):

@@ -12,10 +12,17 @@ from pipeline.workspace import Workspace
 
 
 def ingest_with_progress(
-    config: Config, workspace: Workspace, images: str, masks: str, split_lists: str | None, span: int | None
+    config: Config,
+    workspace: Workspace,
+    images: str,
+    masks: str,
+    split_lists: str | None,
+    span: int | None,
+    quiet: bool,
 ):
     """Runs `components.ingest.ingest.ingest` as the only writer of the workspace and returns its outcome."""
-    with workspace.writer("ingest"), Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True, quiet=quiet)
+    with workspace.writer("ingest"), Progress(console=console, transient=True) as progress:
         task = progress.add_task("starting", total=None)
         from components.ingest.ingest import ingest
 

@@ -7,21 +7,15 @@ The `tfx` command passes no arguments on, so there the environment decides: SEGP
 SEGPIPE_CONFIG (default: none) and SEGPIPE_SPAN (default: the newest).
 """
 
-import datetime
 import os
-import traceback
 
-from absl import logging
 from tfx import v1 as tfx
-from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
 from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
-from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 
 from pipeline.config import Config, load_config
 from pipeline.dag import RUN_FN, create_pipeline
 from pipeline.plan import plan
-from pipeline.report import write_report
-from pipeline.run_setup import RunSetup, describe_run, write_setup
+from pipeline.recording import recording
 from pipeline.workspace import Workspace
 
 ENGINES = {"local": tfx.orchestration.LocalDagRunner, "beam": BeamDagRunner}
@@ -42,7 +36,7 @@ def run(
     run_fn: str = RUN_FN,
     log: str | None = None,
 ) -> None:
-    """Runs the pipeline to its end, as the only writer of the workspace, and makes the report, whatever is raised.
+    """Runs the pipeline to its end, as the only writer of the workspace, and makes its report, whatever is raised.
 
     Args:
       config: everything a user may choose.
@@ -58,38 +52,8 @@ def run(
     """
     with workspace.writer("run"):
         pipeline = build(config, workspace, span, run_fn)
-        run_id = datetime.datetime.now().isoformat()
-        setup = describe_run(config.model_dump(mode="json"), engine, log)
-        try:
-            _runner(engine, workspace, run_id, setup).run(pipeline)
-        except Exception as error:
-            what = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
-            write_setup(workspace, run_id, setup.model_copy(update={"error": what}))
-            _report(workspace, run_id)
-            raise
-        _report(workspace, run_id)
-
-
-def _runner(engine: str, workspace: Workspace, run_id: str, setup: RunSetup) -> tfx.orchestration.LocalDagRunner:
-    """A runner that keeps the setup before its first component and gives the run its id, which TFX's own make up."""
-
-    class Runner(ENGINES[engine]):
-        # `tfx pipeline create` replaces `run`, to look at the pipeline alone; then nothing runs and nothing is kept.
-        def run_with_ir(self, pipeline, *args, **kwargs):
-            write_setup(workspace, run_id, setup)
-            substitute_runtime_parameter(pipeline, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
-            super().run_with_ir(pipeline, *args, **kwargs)
-
-    return Runner()
-
-
-def _report(workspace: Workspace, run_id: str) -> None:
-    if not os.path.isdir(workspace.report(run_id)):
-        return
-    try:
-        write_report(workspace, run_id)
-    except Exception:  # noqa: BLE001, a report that cannot be made must not change what became of the run
-        logging.exception("the report of run %s could not be made; segpipe report makes it again", run_id)
+        with recording(config, workspace, engine, log) as recorded:
+            recorded(ENGINES[engine])().run(pipeline)
 
 
 def main() -> None:

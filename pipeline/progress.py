@@ -9,15 +9,18 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 # The format strings of TFX's own log calls; LocalDagRunner says Component, BeamDagRunner says node.
 _RUNNING = ("Component %s is running.", "node %s is running.")
 _FINISHED = ("Component %s is finished.", "node %s is finished.")
 _CACHED = "A cached execution %d is used."
+# Of the Trainer's learning curve.
+_STEP = "step %d of %d: loss %.3f, mean_iou %.3f"
 
 
 @contextlib.contextmanager
@@ -46,28 +49,31 @@ def output_to(log: str) -> Iterator[Console]:
 
 
 class RunProgress(logging.Handler):
-    """Turns TFX's log records into a line per component.
+    """Turns TFX's log records into a line per component: its name, what it did, and its seconds.
 
     Args:
       console: where to write.
       quiet: True writes nothing.
+      did: says in a few words what a component that has finished did.
     """
 
-    def __init__(self, console: Console, quiet: bool = False):
+    def __init__(self, console: Console, quiet: bool = False, did: Callable[[str], str] = lambda node: ""):
         super().__init__(logging.INFO)
-        self._console, self._quiet = console, quiet
-        self._spinner = console.status("starting TensorFlow and TFX")
+        self._console, self._quiet, self._did = console, quiet, did
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._live = Progress(*columns, console=console, transient=True)
+        self._task = self._live.add_task("starting TensorFlow and TFX", total=None)
         self._started: dict[str, float] = {}
         self._cached = False
         self.node: str | None = None
 
     def __enter__(self) -> "RunProgress":
         if not self._quiet and self._console.is_terminal:
-            self._spinner.start()
+            self._live.start()
         return self
 
     def __exit__(self, *_) -> None:
-        self._spinner.stop()
+        self._live.stop()
         logging.getLogger("absl").removeHandler(self)
 
     def listen(self) -> None:
@@ -83,13 +89,31 @@ class RunProgress(logging.Handler):
         elif record.msg in _RUNNING:
             self.node, self._cached = str(record.args[0]), False
             self._started[self.node] = time.monotonic()
-            self._spinner.update(self.node)
+            self._live.reset(self._task, description=escape(self.node))
         elif record.msg in _FINISHED:
             self._finish(str(record.args[0]))
+        elif record.msg == _STEP:
+            step, steps, _, mean_iou = record.args
+            text = f"{self.node}  step {step:,} of {steps:,}, mean IoU {mean_iou:.3f}"
+            self._live.update(self._task, description=escape(text))
 
     def _finish(self, node: str) -> None:
         seconds = time.monotonic() - self._started.pop(node, time.monotonic())
         if not self._quiet:
-            did = "[dim]cached[/dim]" if self._cached else f"{seconds:6.1f} s"
-            self._console.print(f"[green]✓[/green] {escape(node):<24} {did}")
+            time_spent = "[dim]  cached[/dim]" if self._cached else f"{seconds:6.1f} s"
+            did = escape(f"{self._words(node):<44}")
+            self._console.print(f"[green]✓[/green] {escape(node):<24} {did} {time_spent}", soft_wrap=True)
         self.node = None
+
+    def _words(self, node: str) -> str:
+        # A handler's exception would end the run that it follows; words are not worth that.
+        try:
+            return self._did(node)
+        except Exception:  # noqa: BLE001
+            return ""
+
+    def broke_off(self, what: str) -> None:
+        """Shows the component that was running when the run ended, and how: `refused` or `failed`."""
+        if self.node is not None and not self._quiet:
+            colour = "yellow" if what == "refused" else "red"
+            self._console.print(f"[{colour}]✗[/{colour}] {escape(self.node):<24} {what}")

@@ -87,6 +87,69 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
     return table
 
 
+def result_table(run: RunRecord, places: dict[str, str | None]) -> Table:
+    """A finished run in a few lines: what became of it, how long it took, and where things are.
+
+    Args:
+      run: as recorded.
+      places: what -> path; None leaves the line out.
+    """
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    states = [node.state for node in run.nodes.values()]
+    spent = sum(node.seconds for node in run.nodes.values() if node.state != "cached")
+    table.add_row("run", run.run_id)
+    table.add_row("verdict", f"[{COLOURS[run.verdict]}]{run.verdict}[/]")
+    if run.version is not None:
+        table.add_row("version", str(run.version))
+    cached = states.count("cached")
+    table.add_row("components", f"{len(states) - cached} executed in {duration_text(spent)}, {cached} cached")
+    for what, path in places.items():
+        if path is not None:
+            table.add_row(what, escape(path))
+    return table
+
+
+def duration_text(seconds: float) -> str:
+    """`8.3 s`, `4 min 3 s`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def diff_tables(names: list[str], found: dict[str, dict[str, list]]) -> list[Table]:
+    """A table per part of a comparison of two runs.
+
+    Args:
+      names: ids of the runs.
+      found: see `compare_runs`.
+    """
+    tables = []
+    for part, title in (("run", "run"), ("config", "config, where it differs"), ("source", "source, where it differs")):
+        tables.append(_pair_table(title, names, found[part], change=False))
+    return [*tables, *(_pair_table(part, names, found[part], change=True) for part in ("data", "metrics"))]
+
+
+def _pair_table(title: str, names: list[str], pairs: dict[str, list], change: bool) -> Table:
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    if change:
+        table.add_column("change", justify="right")
+    for name, pair in pairs.items():
+        cells = [escape("-" if value is None else value_text(value)) for value in pair]
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in pair)
+        if change:
+            cells.append(f"{pair[1] - pair[0]:+.4g}" if numbers and pair[0] != pair[1] else "")
+        table.add_row(escape(name), *cells)
+    if not pairs:
+        table.add_row("nothing", *[""] * (len(names) + change))
+    return table
+
+
 def blessing_text(blessing: Blessing) -> str:
     """Who blessed a model by hand, and why."""
     return f"blessed by {blessing.by}: {blessing.reason}"

@@ -49,7 +49,7 @@ def tune(config: Config, workspace: Workspace, span: int | None, quiet: bool) ->
     """
     places = plan(config, workspace, span)
 
-    def start() -> None:
+    def start(_: str) -> None:
         from tfx import v1 as tfx
 
         from pipeline.dag import create_tuning_pipeline

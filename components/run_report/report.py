@@ -7,12 +7,11 @@ import tensorflow as tf
 from absl import logging
 
 from components.errors import SegpipeError
+from components.run_report import FIGURES, PAGE, PICTURE
 from components.run_report.comparison import write_comparison
 from components.run_report.facts import Stored
 from components.run_report.page import render
 from components.run_report.photos import photo_strips
-
-PAGE, FIGURES, PICTURE = "report.html", "report.json", "predictions.png"
 
 
 def write_report_files(facts: dict, stored: Stored, folder: str) -> str:

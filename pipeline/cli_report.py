@@ -1,0 +1,81 @@
+"""The commands that tell about runs: none takes the workspace's lock, so they work while a run goes on."""
+
+import json
+
+import click
+
+from pipeline.cli_options import stdout_console, with_json, with_workspace
+
+
+@click.command()
+@click.option("--last", default=20, show_default=True, type=click.IntRange(1), help="How many of the newest runs.")
+@with_workspace
+@with_json
+def status(workspace, as_json, last) -> None:
+    """List the runs, what became of them and which version is live.
+
+    Example: segpipe status --json
+    """
+    from components.pusher.versions import live_version
+    from pipeline.records import list_runs, run_summary
+    from pipeline.tables import runs_table
+
+    runs = list_runs(workspace.metadata, newest=last, writing=workspace.is_held())
+    live = live_version(workspace.serving)
+    if as_json:
+        click.echo(json.dumps({"live_version": live, "runs": [run_summary(run) for run in runs]}, indent=2))
+    elif not runs:
+        click.echo(f"no run in {workspace.root} yet")
+    else:
+        console = stdout_console()
+        console.print(runs_table(runs, live))
+        console.print("nothing is live yet" if live is None else f"live is version {live}")
+
+
+@click.command()
+@click.argument("run", metavar="[RUN]", default="latest")
+@click.option("--open", "in_browser", is_flag=True, help="Show it in the browser.")
+@with_workspace
+@with_json
+def report(workspace, as_json, run, in_browser) -> None:
+    """Make the report of a run again, from what is recorded, and print its path.
+
+    RUN is a run's id as `segpipe status` lists it; without one it is the newest.
+
+    Example: segpipe report latest --open
+    """
+    from pipeline.cli_options import quiet_libraries
+    from pipeline.report import write_report
+
+    with quiet_libraries():
+        page = write_report(workspace, run)
+    click.echo(json.dumps({"report": page}) if as_json else page)
+    if in_browser and click.launch(page) != 0:
+        click.echo(f"segpipe: no browser could be started; open {page} in one", err=True)
+
+
+@click.command()
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+@with_workspace
+@with_json
+def diff(workspace, as_json, first, second) -> None:
+    """Show two runs side by side: what differs in config and source, their data and scores.
+
+    RUN is a run's id as `segpipe status` lists it, or `latest`.
+
+    Example: segpipe diff 2026-11-01T09:00:00.000000 latest
+    """
+    from pipeline.diff import compare_runs
+    from pipeline.records import list_runs
+    from pipeline.report import collect_facts, find_run
+    from pipeline.tables import diff_tables
+
+    runs = list_runs(workspace.metadata, writing=workspace.is_held())
+    chosen = [find_run(workspace, name, runs) for name in (first, second)]
+    found = compare_runs(*(collect_facts(workspace, run, runs) for run in chosen))
+    if as_json:
+        click.echo(json.dumps({"runs": [run.run_id for run in chosen]} | found, indent=2))
+    else:
+        for table in diff_tables([run.run_id for run in chosen], found):
+            stdout_console().print(table)
