@@ -16,9 +16,13 @@ def compare_runs(first: dict, second: dict) -> dict[str, dict[str, list]]:
       `run`: verdict, version and what else tells the runs apart; `config` and `source`: what differs; `data` and
       `metrics`: all there is. Each maps a name to the value of either run, None where it has none.
     """
-    setups = [facts["setup"] or {} for facts in (first, second)]
-    config = _pairs(*(flatten(setup.get("config", {})) for setup in setups))
-    source = _pairs(*({k: v for k, v in flatten(setup).items() if k in _source_keys(setup)} for setup in setups))
+    setups = [facts["setup"] for facts in (first, second)]
+    if None in setups:
+        # An older version kept none, and against nothing everything would differ.
+        config = source = {"was kept": [setup is not None for setup in setups]}
+    else:
+        config = _pairs(*(flatten(setup["config"]) for setup in setups))
+        source = _pairs(*(_source(setup) for setup in setups))
     return {
         "run": _pairs(*({"verdict": f["verdict"], "version": f["version"]} for f in (first, second))),
         "config": {name: pair for name, pair in config.items() if pair[0] != pair[1]},
@@ -28,8 +32,8 @@ def compare_runs(first: dict, second: dict) -> dict[str, dict[str, list]]:
     }
 
 
-def _source_keys(setup: dict) -> list[str]:
-    return ["engine", "commit", "source", *(f"versions.{name}" for name in setup.get("versions", {}))]
+def _source(setup: dict) -> dict[str, str | None]:
+    return {key: setup[key] for key in ("engine", "commit", "source")} | setup["versions"]
 
 
 def flatten(value: dict, prefix: str = "") -> dict[str, Any]:

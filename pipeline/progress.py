@@ -73,7 +73,8 @@ class RunProgress(logging.Handler):
         return self
 
     def __exit__(self, *_) -> None:
-        self._live.stop()
+        if self._live.live.is_started:
+            self._live.stop()
         logging.getLogger("absl").removeHandler(self)
 
     def listen(self) -> None:

@@ -209,16 +209,12 @@ def _data(facts: dict) -> dict:
     """Class balance, sizes, counts and drift, ready to be placed."""
     data = facts["data"]
     colours = {one["name"]: one["colour"] for one in facts["classes"]}
-    balance = [
-        {
-            "split": split,
-            "parts": [
-                {"name": n, "share": s, "colour": colours.get(n) or "#6b705c"} for n, s in one["class_share"].items()
-            ],
-        }
-        for split, one in data["statistics"].items()
-        if one["class_share"]
-    ]
+    balance = []
+    for split, one in data["statistics"].items():
+        shares = one["class_share"]
+        names = sorted(shares, key=lambda name: list(colours).index(name) if name in colours else len(colours))
+        parts = [{"name": n, "share": shares[n], "colour": colours.get(n) or "#6b705c"} for n in names]
+        balance += [{"split": split, "parts": parts}] if parts else []
     stages = list(dict.fromkeys(stage for counts in data["counts"].values() for stage in counts))
     return {"balance": balance, "sizes": _sizes(data["statistics"]), "stages": stages, "drift": _drift(data)}
 
@@ -297,4 +293,4 @@ def _moment(timestamp: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:.3g}"

@@ -29,10 +29,10 @@ def verbose():
     logging.set_verbosity(before)
 
 
-def follow(*messages: tuple, quiet: bool = False) -> tuple[list[str], RunProgress]:
+def follow(*messages: tuple, quiet: bool = False, did=lambda node: "") -> tuple[list[str], RunProgress]:
     """Logs messages as TFX does; returns the lines on the terminal."""
     terminal = io.StringIO()
-    with RunProgress(Console(file=terminal, width=100), quiet) as shown:
+    with RunProgress(Console(file=terminal, width=100), quiet, did) as shown:
         shown.listen()
         for message in messages:
             logging.info(*message)
@@ -51,6 +51,47 @@ def test_a_component_from_the_cache_says_so_and_the_next_does_not(verbose):
     )
     assert [line.split() for line in lines][0] == ["✓", "Transform", "cached"]
     assert lines[1].split()[:2] == ["✓", "Trainer"] and lines[1].endswith(" s")
+
+
+def test_a_component_that_is_done_says_what_it_did_whether_it_worked_or_was_cached(verbose):
+    said = {"Transform": "478 photos", "Trainer": "1,014 steps"}.get
+    lines, _ = follow(
+        (RUNNING, "Transform"), (CACHED, 7), (FINISHED, "Transform"), (RUNNING, "Trainer"), (FINISHED, "Trainer"),
+        did=said,
+    )  # fmt: skip
+    assert lines[0].split() == ["✓", "Transform", "478", "photos", "cached"]
+    assert re.fullmatch(r"✓ Trainer +1,014 steps +\d+\.\d s", lines[1])
+
+
+def test_a_record_that_cannot_be_read_costs_the_words_and_not_the_run(verbose):
+    lines, _ = follow((RUNNING, "Trainer"), (FINISHED, "Trainer"), did={}.__getitem__)
+    assert re.fullmatch(r"✓ Trainer +\d+\.\d s", lines[0])
+
+
+@pytest.mark.parametrize("what", ["refused", "failed"])
+def test_the_component_that_ended_a_run_is_shown_with_how(verbose, what):
+    terminal = io.StringIO()
+    with RunProgress(Console(file=terminal, width=100)) as shown:
+        shown.listen()
+        logging.info(RUNNING, "ModelCanary")
+        shown.broke_off(what)
+    assert terminal.getvalue().split() == ["✗", "ModelCanary", what]
+
+
+def test_on_a_terminal_the_step_of_a_training_is_shown_while_it_goes_on(verbose):
+    terminal = io.StringIO()
+    with RunProgress(Console(file=terminal, width=100, force_terminal=True)) as shown:
+        shown.listen()
+        logging.info(RUNNING, "Trainer")
+        logging.info("step %d of %d: loss %.3f, mean_iou %.3f", 1200, 3614, 0.41, 0.612)
+        shown._live.refresh()
+    assert "Trainer  step 1,200 of 3,614, mean IoU 0.612" in terminal.getvalue()
+
+
+def test_the_trainer_still_logs_the_step_that_is_listened_for():
+    import trainer.train
+
+    assert f'"{progress._STEP}"' in Path(trainer.train.__file__).read_text()
 
 
 def test_the_beam_runner_is_followed_too(verbose):
