@@ -34,18 +34,40 @@ class Store:
             return known.id
         return self._store.put_contexts([mlmd.Context(type_id=self._types[kind], name=name)])[0]
 
-    def node(self, run: str, name: str, state: str, pipeline: str = "segpipe", **outputs: dict) -> None:
-        """One execution; `outputs` maps a key to the custom properties of its artifact, `uri` apart."""
+    def node(
+        self,
+        run: str,
+        name: str,
+        state: str,
+        pipeline: str = "segpipe",
+        parameters: dict[str, str] | None = None,
+        inputs: dict[str, str] | None = None,
+        **outputs: dict,
+    ) -> None:
+        """One execution.
+
+        Args:
+          run, name, state, pipeline: as TFX has them.
+          parameters: what the node was told.
+          inputs: key -> URI.
+          outputs: key -> the custom properties of its artifact, `uri` apart.
+        """
         contexts = [self._context("pipeline_run", run), self._context("node", f"{pipeline}.{name}")]
         execution = mlmd.Execution(type_id=self._execution, last_known_state=mlmd.Execution.State.Value(state))
+        for key, value in (parameters or {}).items():
+            execution.custom_properties[key].string_value = value
         artifacts = []
+        for key, uri in (inputs or {}).items():
+            artifact = mlmd.Artifact(type_id=self._artifacts["Any"], uri=uri, state=mlmd.Artifact.LIVE)
+            event = mlmd.Event(type=mlmd.Event.INPUT, path=mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key)]))
+            artifacts.append((artifact, event))
         for key, properties in outputs.items():
             kind = "ModelBlessing" if key == "blessing" else "Any"
             artifact = mlmd.Artifact(
                 type_id=self._artifacts[kind], uri=properties.pop("uri", "none"), state=mlmd.Artifact.LIVE
             )
             for field, value in properties.items():
-                kind = "int_value" if isinstance(value, int) else "string_value"
+                kind = {int: "int_value", float: "double_value"}.get(type(value), "string_value")
                 setattr(artifact.custom_properties[field], kind, value)
             event = mlmd.Event(type=mlmd.Event.OUTPUT, path=mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key)]))
             artifacts.append((artifact, event))
