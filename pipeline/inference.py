@@ -71,7 +71,7 @@ def create_inference_pipeline(config: Config, workspace: Workspace, request: Req
     from components.mask_writer.component import MaskWriter
     from components.photo_example_gen.component import PhotoExampleGen
     from pipeline.fingerprint import fingerprint
-    from trainer.features import MASK_PNG, MASKS_FROM_EXAMPLES
+    from trainer.features import MASK_PNG, MASK_PNG_BYTES, MASKS_FROM_EXAMPLES
 
     if request.window is not None:
         example_gen = SpanExampleGen(request.window, fingerprint("components.example_gen.executor"))
@@ -86,7 +86,7 @@ def create_inference_pipeline(config: Config, workspace: Workspace, request: Req
 
     columns = bulk_inferrer_pb2.OutputExampleSpec()
     column = columns.output_columns_spec.add().predict_output.output_columns.add()
-    column.output_key = column.output_column = MASK_PNG
+    column.output_key, column.output_column = MASK_PNG_BYTES, MASK_PNG
     inferrer = tfx.components.BulkInferrer(
         examples=examples,
         model=model,

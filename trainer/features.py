@@ -23,7 +23,10 @@ PIXELS = "pixels"
 LABELS = "labels"
 
 MASK_PNG = "mask_png"
-"""The predicted mask: a one-channel PNG of class ids."""
+"""The predicted mask in a record: a one-channel PNG of class ids."""
+
+MASK_PNG_BYTES = "mask_png_bytes"
+"""The same as an output of a signature: TensorFlow Serving sends base64 for names that end so, else broken JSON."""
 
 MASKS_FROM_EXAMPLES = "masks_from_examples"
 """The signature of batch inference."""

@@ -2,9 +2,9 @@
 
 Signatures (all outputs at the model's size):
   serving_default(image_bytes: string[N]) -> mask uint8[N, H, W], probabilities float32[N, H, W, C]
-  masks(image_bytes: string[N])           -> mask_png string[N], class ids only
+  masks(image_bytes: string[N])           -> mask_png_bytes string[N], class ids only
   from_examples(examples: string[N])      -> as serving_default, from serialised raw examples
-  masks_from_examples(examples: string[N])-> mask_png string[N, 1], for BulkInferrer
+  masks_from_examples(examples: string[N])-> mask_png_bytes string[N, 1], for BulkInferrer
   transform_features(examples: string[N]) -> pixels string[N, 1], labels string[N, 1]
 """
 
@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer.features import DESCRIPTION, IMAGE, MASK_PNG, MASKS_FROM_EXAMPLES, PIXELS, FeatureSpec
+from trainer.features import DESCRIPTION, IMAGE, MASK_PNG_BYTES, MASKS_FROM_EXAMPLES, PIXELS, FeatureSpec
 from trainer.preprocessing import unpack_pixels
 from trainer.warmup import write_warmup_requests
 
@@ -55,7 +55,7 @@ class ExportedModel(tf.Module):
 
     def masks(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         masks = self._predict(image_bytes)["mask"][..., tf.newaxis]
-        return {MASK_PNG: tf.map_fn(tf.io.encode_png, masks, fn_output_signature=tf.TensorSpec([], tf.string))}
+        return {MASK_PNG_BYTES: tf.map_fn(tf.io.encode_png, masks, fn_output_signature=tf.TensorSpec([], tf.string))}
 
     def _photos(self, examples: tf.Tensor) -> tf.Tensor:
         return tf.io.parse_example(examples, {IMAGE: self._raw_spec[IMAGE]})[IMAGE]
@@ -65,7 +65,7 @@ class ExportedModel(tf.Module):
 
     def masks_from_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         # BulkInferrer asks each element for its dtype, which a bare string has not; a row of one has it.
-        return {MASK_PNG: self.masks(self._photos(examples))[MASK_PNG][:, tf.newaxis]}
+        return {MASK_PNG_BYTES: self.masks(self._photos(examples))[MASK_PNG_BYTES][:, tf.newaxis]}
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.transform(tf.io.parse_example(examples, self._raw_spec))

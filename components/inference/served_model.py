@@ -21,6 +21,7 @@ class ServedModel:
     Attributes:
       spec: its classes and input size.
       description: everything in `assets.extra/segpipe.json`.
+      signatures: name -> function from tensors by name to tensors by name.
     """
 
     def __init__(self, folder: str):
@@ -41,7 +42,8 @@ class ServedModel:
             raise UsageError(
                 f"{folder}: is no model that segpipe exported; name a folder of a serving_model"
             ) from error
-        self._serve = self._loaded.signatures["serving_default"]
+        self.signatures = self._loaded.signatures
+        self._serve = self.signatures["serving_default"]
 
     def probabilities(self, photos: list[bytes]) -> np.ndarray:
         """Encoded upright photos -> float32[N, H, W, C] at the model's size."""

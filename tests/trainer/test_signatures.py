@@ -81,22 +81,22 @@ def test_training_evaluation_and_serving_predict_the_same(transformed, exported,
 
 def test_masks_are_pngs_of_the_class_ids(transformed, signatures):
     served = signatures["serving_default"](transformed.photos)["mask"]
-    opened = [Image.open(io.BytesIO(png)) for png in signatures["masks"](transformed.photos)["mask_png"]]
+    opened = [Image.open(io.BytesIO(png)) for png in signatures["masks"](transformed.photos)["mask_png_bytes"]]
     assert {(picture.format, picture.mode) for picture in opened} == {("PNG", "L")}
     np.testing.assert_array_equal(np.stack([np.asarray(picture) for picture in opened]), served)
 
 
 def test_batch_inference_gets_the_same_masks_a_row_each(transformed, signatures):
-    found = signatures["masks_from_examples"](transformed.raw)["mask_png"]
+    found = signatures["masks_from_examples"](transformed.raw)["mask_png_bytes"]
     assert found.shape == (7, 1)
-    np.testing.assert_array_equal(found[:, 0], signatures["masks"](transformed.photos)["mask_png"])
+    np.testing.assert_array_equal(found[:, 0], signatures["masks"](transformed.photos)["mask_png_bytes"])
 
 
 @pytest.mark.parametrize("name", ["serving_default", "masks", "from_examples", "masks_from_examples"])
 def test_no_photos_get_no_answers(signatures, name):
     answers = signatures[name](np.array([], dtype=object).astype("S"))
     full = {"mask": (0, 32, 48), "probabilities": (0, 32, 48, 3)}
-    shapes = {"masks": {"mask_png": (0,)}, "masks_from_examples": {"mask_png": (0, 1)}}
+    shapes = {"masks": {"mask_png_bytes": (0,)}, "masks_from_examples": {"mask_png_bytes": (0, 1)}}
     assert {key: value.shape for key, value in answers.items()} == shapes.get(name, full)
 
 
@@ -163,7 +163,7 @@ def test_tensorflow_serving_can_warm_the_model_up(exported):
         warmed[request.model_spec.signature_name] = loaded.signatures[request.model_spec.signature_name](**inputs)
     assert set(warmed) == {"serving_default", "masks"}
     (mask,) = warmed["serving_default"]["mask"].numpy()
-    (png,) = warmed["masks"]["mask_png"].numpy()
+    (png,) = warmed["masks"]["mask_png_bytes"].numpy()
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), mask)
     assert mask.shape == (SPEC.height, SPEC.width)
 
@@ -251,9 +251,9 @@ def test_the_signatures_are_those_that_clients_were_promised(elsewhere):
     prediction = {"mask": ["uint8", [-1, h, w]], "probabilities": ["float32", [-1, h, w, c]]}
     assert {name: fact["tensors"] for name, fact in facts.items()} == {
         "serving_default": {"image_bytes": ["string", [-1]], **prediction},
-        "masks": {"image_bytes": ["string", [-1]], "mask_png": ["string", [-1]]},
+        "masks": {"image_bytes": ["string", [-1]], "mask_png_bytes": ["string", [-1]]},
         "from_examples": {"examples": ["string", [-1]], **prediction},
-        "masks_from_examples": {"examples": ["string", [-1]], "mask_png": ["string", [-1, 1]]},
+        "masks_from_examples": {"examples": ["string", [-1]], "mask_png_bytes": ["string", [-1, 1]]},
         "transform_features": {
             "examples": ["string", [-1]],
             "pixels": ["string", [-1, 1]],
@@ -276,8 +276,8 @@ def test_both_loaders_answer_alike_and_as_the_net_was_trained_here(elsewhere, si
             np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, atol=1e-5)
             np.testing.assert_array_equal(mask, here["mask"])
     for output in (
-        "masks/mask_png",
-        "masks_from_examples/mask_png",
+        "masks/mask_png_bytes",
+        "masks_from_examples/mask_png_bytes",
         "transform_features/pixels",
         "transform_features/labels",
     ):
@@ -285,5 +285,5 @@ def test_both_loaders_answer_alike_and_as_the_net_was_trained_here(elsewhere, si
         assert len(strings[f"tf2/{output}"]) == 4
     # Every mask here is contour alone, label 2.
     assert set(strings["tf1/transform_features/labels"]) == {"02" * (32 * 48)}
-    for png, mask in zip(strings["tf1/masks/mask_png"], here["mask"], strict=True):
+    for png, mask in zip(strings["tf1/masks/mask_png_bytes"], here["mask"], strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(bytes.fromhex(png)))), mask)
