@@ -11,6 +11,7 @@ from components.errors import RefusedError
 from pipeline.cli_model import evaluate, infer, predict
 from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
 from pipeline.cli_report import diff, report, status
+from pipeline.cli_serve import serve
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -206,5 +207,5 @@ def tune(workspace, as_json, config, span, quiet) -> None:
     console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
-for command in (predict, infer, evaluate, status, report, diff):
+for command in (predict, infer, evaluate, serve, status, report, diff):
     main.add_command(command)

@@ -3,6 +3,8 @@
 `predict`, `evaluate`, the report and TFMA's metrics all come through here, so that what is shown is what is measured.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import tensorflow as tf
 
@@ -21,18 +23,35 @@ def predicted_labels(probabilities: np.ndarray, height: int, width: int) -> np.n
     Returns:
       uint8[height, width], 0..C-1; of equal probabilities the lower label.
     """
-    return _largest(tf.image.resize(probabilities, [height, width], method="bilinear").numpy())
+    return labels_and_confidence(probabilities, height, width)[0]
 
 
-def _largest(probabilities: np.ndarray) -> np.ndarray:
-    """`argmax` over the last axis as uint8; a pass a class is much faster than NumPy's along a short axis."""
-    best, labels = probabilities[..., 0].copy(), np.zeros(probabilities.shape[:-1], np.uint8)
-    for label in range(1, probabilities.shape[-1]):
-        larger = probabilities[..., label] > best
-        np.maximum(best, probabilities[..., label], out=best)
+def labels_and_confidence(probabilities: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The predicted label of every pixel of a photo, and its probability.
+
+    Args:
+      probabilities: float32[H, W, C] at the model's size.
+      height, width: the photo's own size.
+
+    Returns:
+      uint8[height, width], 0..C-1, of equal probabilities the lower label; float32[height, width], 1/C..1.
+    """
+    # A class at a time, so that a large photo of many classes fits into memory.
+    classes = np.split(probabilities, probabilities.shape[-1], axis=-1)
+    return _largest(tf.image.resize(plane, [height, width], method="bilinear").numpy()[..., 0] for plane in classes)
+
+
+def _largest(planes: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """`argmax` and `max` over planes of one shape; a pass a class is much faster than NumPy's along a short axis."""
+    planes = iter(planes)
+    best = next(planes).copy()
+    labels = np.zeros(best.shape, np.uint8)
+    for label, plane in enumerate(planes, 1):
+        larger = plane > best
+        np.maximum(best, plane, out=best)
         # Labels ascend, so the larger of the two is the later one.
         np.maximum(labels, larger * np.uint8(label), out=labels)
-    return labels
+    return labels, best
 
 
 def true_labels(mask: bytes, spec: FeatureSpec) -> np.ndarray:
@@ -53,7 +72,7 @@ def photo_tallies(mask: bytes, probabilities: np.ndarray, spec: FeatureSpec, tol
       float64[2, C, C + 2]: the tally at the photo's own size, and at the model's; see `trainer.tally`.
     """
     labels = true_labels(mask, spec)
-    own, at_model_size = predicted_labels(probabilities, *labels.shape), _largest(probabilities)
+    own, at_model_size = predicted_labels(probabilities, *labels.shape), _largest(np.moveaxis(probabilities, -1, 0))[0]
     return np.stack(
         [
             tally(labels, own, spec.num_classes, tolerances[0]),

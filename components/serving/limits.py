@@ -5,16 +5,17 @@ async with admission.admit(request) as body:
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
 from components.serving.metrics import Metrics
 from components.serving.request_error import RequestError
-from components.serving.settings import ServingSettings
+from components.serving.settings import MIB, ServingSettings
 
 _RETRY_AFTER = 1
+_DISCARDED = 512 * MIB
 
 
 class Admission:
@@ -24,23 +25,18 @@ class Admission:
         self._settings, self._metrics = settings, metrics
         self._requests = self._bytes = 0
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def admit(self, request: Request) -> AsyncIterator[bytes]:
         """Yields the body of a request; its bytes count until the block ends.
 
         Raises:
           RequestError: 413 if the body is too large, 408 if it takes too long, 503 if too many requests are inside.
         """
-        size = self._announced(request)
-        if (
-            self._requests >= self._settings.max_requests
-            or self._requests
-            and self._bytes + size > self._settings.max_waiting_bytes
-        ):
-            self._metrics.refused.inc()
-            raise RequestError(
-                503, f"{self._requests} requests are being answered already; send it again later", _RETRY_AFTER
-            )
+        try:
+            size = self._reserved(request)
+        except RequestError:
+            await self._discard(request)
+            raise
         self._requests += 1
         self._bytes += size
         self._metrics.in_flight.inc()
@@ -51,14 +47,19 @@ class Admission:
             self._bytes -= size
             self._metrics.in_flight.dec()
 
-    def _announced(self, request: Request) -> int:
-        """Bytes to reserve: what the head announces, the most that is allowed if it announces nothing."""
+    def _reserved(self, request: Request) -> int:
+        """Bytes that a request may come to hold: what its head announces, or the most that is allowed."""
         limit, announced = self._settings.max_request_bytes, request.headers.get("content-length")
-        if announced is None:
-            return limit
-        if int(announced) > limit:
+        size = limit if announced is None else int(announced)
+        if size > limit:
             raise _too_large(limit)
-        return int(announced)
+        # The first is let in whatever it holds, since waiting would not help it.
+        full = self._requests > 0 and self._bytes + size > self._settings.max_waiting_bytes
+        if full or self._requests >= self._settings.max_requests:
+            self._metrics.refused.inc()
+            message = f"{self._requests} requests are being answered already; send it again later"
+            raise RequestError(503, message, _RETRY_AFTER)
+        return size
 
     async def _read(self, request: Request) -> bytes:
         try:
@@ -70,13 +71,31 @@ class Admission:
             raise RequestError(400, "the client went away while it sent the request") from error
 
     async def _collect(self, request: Request) -> bytes:
-        chunks, size = [], 0
+        limit, chunks, size = self._settings.max_request_bytes, [], 0
         async for chunk in request.stream():
             size += len(chunk)
-            if size > self._settings.max_request_bytes:
-                raise _too_large(self._settings.max_request_bytes)
-            chunks.append(chunk)
+            if size <= limit:
+                chunks.append(chunk)
+            elif size <= limit + _DISCARDED:
+                chunks.clear()
+            else:
+                break
+        if size > limit:
+            raise _too_large(limit)
         return b"".join(chunks)
+
+    async def _discard(self, request: Request) -> None:
+        """Reads on and keeps nothing: most clients look for an answer only when they have sent all."""
+
+        async def discard() -> None:
+            left = _DISCARDED
+            async for chunk in request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
+
+        with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect):
+            await asyncio.wait_for(discard(), self._settings.body_seconds)
 
 
 def _too_large(limit: int) -> RequestError:

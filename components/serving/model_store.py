@@ -70,8 +70,8 @@ class ModelStore:
         while True:
             try:
                 await self.refresh()
-            except OSError as error:
-                log.error("%s cannot be listed: %s; trying again", self._settings.folder, error)
+            except Exception:  # noqa: BLE001, whatever happens once, the folder must be followed on
+                log.exception("%s cannot be followed; trying again", self._settings.folder)
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def refresh(self) -> None:
