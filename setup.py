@@ -26,6 +26,7 @@ setup(
         "prometheus-client>=0.20",
         "pydantic>=2",
         "pyyaml>=6",
+        "requests>=2",
         "rich>=13",
         "tfx>=1.16",
         "uvicorn>=0.29",

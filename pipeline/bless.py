@@ -1,11 +1,11 @@
 """`segpipe bless` from the command line's view: which run may be blessed, the lock, the log and the report."""
 
-import getpass
 import os
 import time
 import traceback
 
 from components.errors import RefusedError, SegpipeError, UsageError
+from pipeline.blessings import login_name
 from pipeline.execute import failure
 from pipeline.progress import output_to
 from pipeline.records import RunRecord, list_runs
@@ -46,7 +46,7 @@ def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool
                 from pipeline.hand_blessing import push_by_hand
 
                 logging.set_verbosity(logging.INFO)
-                push_by_hand(workspace, run, reason.strip(), _user())
+                push_by_hand(workspace, run, reason.strip(), login_name())
                 blessed = find_run(workspace, run.run_id, list_runs(workspace.metadata))
                 write_report(workspace, run.run_id)
             except RefusedError as error:
@@ -73,11 +73,3 @@ def _check(run: RunRecord) -> None:
         path = os.path.join(run.output(node, key).uri, part)
         if not os.path.isdir(path):
             raise SegpipeError(f"{path} is gone; run segpipe run to make the {key} again, then bless that run")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except KeyError:
-        # A container may run under a number that no account has.
-        return f"uid {os.getuid()}"

@@ -1,5 +1,7 @@
 """Blessings by hand, as MLMD holds them: a ModelBlessing as the Evaluator's, with who gave it, why, and the version."""
 
+import getpass
+import os
 from dataclasses import dataclass
 
 from ml_metadata.metadata_store import metadata_store
@@ -34,3 +36,12 @@ def read_blessings(store: metadata_store.MetadataStore) -> dict[str, Blessing]:
                 version=properties[VERSION].int_value,
             )
     return found
+
+
+def login_name() -> str:
+    """Who runs this process, as it is recorded with what a person decides."""
+    try:
+        return getpass.getuser()
+    except KeyError:
+        # A container may run under a number that no account has.
+        return f"uid {os.getuid()}"

@@ -7,8 +7,9 @@ import warnings
 
 import click
 
-from components.errors import RefusedError
+from components.errors import RefusedError, UsageError
 from pipeline.cli_model import evaluate, infer, predict
+from pipeline.cli_operating import gc, rollback
 from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
 from pipeline.cli_report import diff, report, status
 from pipeline.cli_serve import serve
@@ -52,8 +53,9 @@ def draw(output: str, photos: int, seed: int) -> None:
 
 
 @main.command()
-@click.option("--images", required=True, metavar="DIR", help="Folder of photos.")
-@click.option("--masks", required=True, metavar="DIR", help="Folder of masks with the photos' stems.")
+@click.option("--images", metavar="DIR", help="Folder of photos.")
+@click.option("--masks", metavar="DIR", help="Folder of masks with the photos' stems.")
+@click.option("--download", metavar="NAME", help="Or a dataset to fetch: pets, or one of the config's.")
 @click.option("--split-lists", metavar="DIR", help="Folder of trainval.txt and test.txt; else names are hashed.")
 @click.option("--span", type=click.IntRange(1), help="Number of the span to make; the next free one if left out.")
 @click.option("--max-quarantine", type=click.FloatRange(0, 1), metavar="SHARE", help="Overrides data.max_quarantine.")
@@ -61,11 +63,21 @@ def draw(output: str, photos: int, seed: int) -> None:
 @with_config
 @with_workspace
 @with_json
-def ingest(workspace, as_json, config, quiet, images, masks, split_lists, span, max_quarantine) -> None:
+def ingest(workspace, as_json, config, quiet, images, masks, download, split_lists, span, max_quarantine) -> None:
     """Read photos and masks into a span of TFRecords.
 
     Example: segpipe ingest --images photos --masks masks --config own.yaml
     """
+    if download is not None:
+        if images or masks or split_lists:
+            raise UsageError("--download brings its own folders; leave --images, --masks and --split-lists out")
+        from pipeline.download import download as fetch
+
+        fetched = fetch(config, workspace, download, quiet)
+        images, masks, split_lists = fetched.images, fetched.masks, fetched.split_lists
+    for option, folder in (("--images", images), ("--masks", masks)):
+        if folder is None:
+            raise click.MissingParameter(param_type="option", param_hint=option)
     from pipeline.ingest_command import ingest_with_progress
 
     if max_quarantine is not None:
@@ -207,5 +219,5 @@ def tune(workspace, as_json, config, span, quiet) -> None:
     console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
-for command in (predict, infer, evaluate, serve, status, report, diff):
+for command in (predict, infer, evaluate, serve, status, report, diff, rollback, gc):
     main.add_command(command)

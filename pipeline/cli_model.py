@@ -1,7 +1,6 @@
 """The commands that ask a pushed model about photos."""
 
 import json
-import os
 import sys
 
 import click
@@ -13,7 +12,7 @@ from pipeline.cli_options import stdout_console, with_config, with_workspace
 def _model(workspace, version: int | None):
     """The served model of a workspace: the live one, or a given version."""
     from components.inference.served_model import ServedModel
-    from components.pusher.versions import list_versions, live_version
+    from components.pusher.versions import list_versions, live_version, version_folder
 
     chosen = live_version(workspace.serving) if version is None else version
     if chosen is None:
@@ -22,7 +21,7 @@ def _model(workspace, version: int | None):
         raise UsageError(
             f"--version {chosen}: not in {workspace.serving}, which has {list_versions(workspace.serving)}"
         )
-    return ServedModel(os.path.join(workspace.serving, str(chosen)))
+    return ServedModel(version_folder(workspace.serving, chosen))
 
 
 def _progress():

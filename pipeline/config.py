@@ -11,8 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from components.errors import UsageError
 from components.evaluator.settings import GateSettings, MetricSettings
+from components.ingest.datasets import DATASETS, Dataset
 from components.ingest.settings import DataSettings
+from components.pusher.settings import RetentionSettings
 from components.run_report.settings import ModelCardSettings
+from components.secrets import REFERENCE, SECRET_NAME, shown
 from trainer.features import FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
 from trainer.tuning import TuningSettings, typed_space
@@ -32,7 +35,10 @@ class Config(BaseModel):
       tuning: what `segpipe tune` varies, and its budget.
       gate: what a model must reach.
       model_card: what the report says of the model beside its figures.
-      beam_args: arguments of every Beam pipeline.
+      serving: which pushed versions stay.
+      downloads: datasets that `segpipe ingest --download` fetches, by name; what is said here of a known one replaces
+        that, such as the `base_url` of a mirror.
+      beam_args: arguments of every Beam pipeline; `${NAME}` in one stands for an environment variable.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,7 +54,19 @@ class Config(BaseModel):
     tuning: TuningSettings = TuningSettings()
     gate: GateSettings = GateSettings()
     model_card: ModelCardSettings = ModelCardSettings()
+    serving: RetentionSettings = RetentionSettings()
+    downloads: dict[str, Dataset] = DATASETS
     beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+
+    @field_validator("downloads", mode="before")
+    @classmethod
+    def _over_what_is_known(cls, downloads: object) -> object:
+        if not isinstance(downloads, dict):
+            return downloads
+        known = {name: dataset.model_dump() for name, dataset in DATASETS.items()}
+        for name, fields in downloads.items():
+            known[name] = known.get(name, {}) | fields if isinstance(fields, dict) else fields
+        return known
 
     @field_validator("beam_args")
     @classmethod
@@ -56,6 +74,9 @@ class Config(BaseModel):
         for argument in arguments:
             if not argument.startswith("--"):
                 raise ValueError(f"{argument!r} is no option of Beam; write it as --name=value")
+            name, _, value = argument.partition("=")
+            if SECRET_NAME.search(name) and value and not REFERENCE.fullmatch(value):
+                raise ValueError(f"{name} holds a secret; write {name}=${{NAME}} and set that environment variable")
         return arguments
 
     @model_validator(mode="after")
@@ -138,8 +159,8 @@ def _first_problem(error: ValidationError) -> str:
         )
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    return f"{where}: {message}{shown}" if where else message
+    got = f" (got {shown(repr(given))})" if isinstance(given, (str, int, float, bool)) else ""
+    return f"{where}: {message}{got}" if where else message
 
 
 def _fields_at(location: tuple) -> list[str]:

@@ -14,6 +14,7 @@ from components.example_gen.component import SpanExampleGen
 from components.model_canary.component import ModelCanary
 from components.pusher.component import AtomicPusher
 from components.trainer.component import SegmentationTrainer
+from pipeline.beam_arguments import placeholders
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
 from pipeline.plan import Places
@@ -77,6 +78,7 @@ def create_pipeline(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
         serving_folder=places.serving,
+        serving=config.serving.model_dump_json(),
         fingerprint=fingerprint("components.pusher.executor"),
     )
     golden = _golden(config, places, prepared.schema, model, pusher)
@@ -211,5 +213,5 @@ def _pipeline(
         components=nodes,
         enable_cache=True,
         metadata_connection_config=metadata,
-        beam_pipeline_args=config.beam_args,
+        beam_pipeline_args=placeholders(config.beam_args),
     )

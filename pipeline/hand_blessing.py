@@ -18,6 +18,7 @@ from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.types import artifact, artifact_utils, standard_artifacts
 
 from components.model_canary.executor import Executor as Canary
+from components.pusher import BY_HAND
 from components.pusher.executor import Executor as Pusher
 from pipeline.blessings import BLESSED_BY, NODE, REASON, VERSION
 from pipeline.records import RunRecord
@@ -97,8 +98,9 @@ def _probe_and_push(serving: str, inputs: _Artifacts, outputs: _Artifacts, signe
     Canary().Do(inputs, {"blessing": outputs["infra_blessing"]}, {})
     (blessing,), (pushed,), (model,) = outputs["blessing"], outputs["pushed_model"], outputs["model"]
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, constants.BLESSED_VALUE)
+    target = {"serving_folder": serving, BY_HAND: True}
     blessings = {"model_blessing": [blessing], "infra_blessing": outputs["infra_blessing"]}
-    Pusher().Do({"model": inputs["model"]} | blessings, {"pushed_model": [pushed]}, {"serving_folder": serving})
+    Pusher().Do({"model": inputs["model"]} | blessings, {"pushed_model": [pushed]}, target)
     blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
     blessing.set_int_custom_property(VERSION, int(pushed.get_string_custom_property("pushed_version")))

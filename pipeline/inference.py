@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from components.errors import UsageError
 from components.example_gen.window import write_window
 from components.mask_writer.records import MaskManifest, export, exported_before
+from components.paths import is_inside
 from components.photo_example_gen.listing import write_listing
-from components.pusher.versions import live_version, origin
+from components.pusher.versions import live_version, origin, version_folder
 from pipeline.config import Config
 from pipeline.execute import watch
 from pipeline.records import INFERENCE
@@ -50,11 +51,17 @@ def plan_inference(config: Config, workspace: Workspace, span: int | None, image
     version = live_version(workspace.serving)
     if version is None:
         raise UsageError(f"{workspace.serving} holds no model; run segpipe run --workspace {workspace.root} first")
+    version_folder(workspace.serving, version)
     model = origin(workspace.serving, version)
     if model is None or not os.path.isdir(model):
         raise UsageError(
             f"{workspace.serving}/{version}: the model that it was copied from ({model}) is gone; push a new one with "
             f"segpipe run"
+        )
+    if not is_inside(model, workspace.pipeline_root):
+        raise UsageError(
+            f"{workspace.serving}/{version}: says that it was copied from {model}, outside of "
+            f"{workspace.pipeline_root}, and only models of this workspace are loaded; push a new one with segpipe run"
         )
     if span is not None:
         return Request(f"span {span}", write_window(workspace.data, [span]), None, version, model)
@@ -70,6 +77,7 @@ def create_inference_pipeline(config: Config, workspace: Workspace, request: Req
     from components.example_gen.component import SpanExampleGen
     from components.mask_writer.component import MaskWriter
     from components.photo_example_gen.component import PhotoExampleGen
+    from pipeline.beam_arguments import placeholders
     from pipeline.fingerprint import fingerprint
     from trainer.features import MASK_PNG, MASK_PNG_BYTES, MASKS_FROM_EXAMPLES
 
@@ -107,7 +115,7 @@ def create_inference_pipeline(config: Config, workspace: Workspace, request: Req
         components=[example_gen, importer, inferrer, writer],
         enable_cache=True,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(workspace.metadata),
-        beam_pipeline_args=config.beam_args,
+        beam_pipeline_args=placeholders(config.beam_args),
     )
 
 

@@ -25,7 +25,9 @@ def ingest_with_progress(
     with workspace.writer("ingest"), Progress(console=console, transient=True) as progress:
         task = progress.add_task("starting", total=None)
         from components.ingest.ingest import ingest
+        from pipeline.beam_arguments import values
 
+        beam_args = values(config.beam_args)
         total = sum(entry.stat().st_size for folder in (images, masks) for entry in _entries(folder))
         progress.update(task, description="ingesting", total=total or None)
         finished = threading.Event()
@@ -39,9 +41,7 @@ def ingest_with_progress(
         follower = threading.Thread(target=follow, daemon=True)
         follower.start()
         try:
-            return ingest(
-                workspace.data, images, masks, config.features, config.data, split_lists, span, config.beam_args
-            )
+            return ingest(workspace.data, images, masks, config.features, config.data, split_lists, span, beam_args)
         finally:
             finished.set()
             follower.join()

@@ -16,6 +16,7 @@ from pipeline.config import Config, load_config
 from pipeline.dag import RUN_FN, create_pipeline
 from pipeline.plan import plan
 from pipeline.recording import recording
+from pipeline.rollback import complete_rollback
 from pipeline.workspace import Workspace
 
 ENGINES = {"local": tfx.orchestration.LocalDagRunner, "beam": BeamDagRunner}
@@ -51,6 +52,7 @@ def run(
       Exception: whatever a component raises.
     """
     with workspace.writer("run"):
+        complete_rollback(workspace)
         pipeline = build(config, workspace, span, run_fn)
         with recording(config, workspace, engine, log) as recorded:
             recorded(ENGINES[engine])().run(pipeline)

@@ -20,9 +20,10 @@ from components.anomaly_gate.anomalies import FILE, describe_anomalies
 from components.errors import SegpipeError
 from components.evaluator import SUMMARY
 from components.model_canary.refusal import refusal_file
-from components.pusher import LIVE, NEW_VERSION
+from components.pusher import LIVE, NEW_VERSION, ROLLED_BACK
 from pipeline.blessings import NODE as HAND_BLESSING
 from pipeline.blessings import Blessing, read_blessings
+from pipeline.rollbacks import RecordedRollback, read_rollbacks
 from pipeline.run_setup import read_setup
 from pipeline.workspace import Workspace
 
@@ -70,6 +71,7 @@ class RunRecord:
       golden: `span`, `metrics`, `intervals` and more of the model on the golden span, or None without one.
       version: the version of the pushed model, or None.
       blessing: who blessed its model by hand, and why; or None.
+      rollback: the last rollback that left its model or returned to it, or None.
     """
 
     run_id: str
@@ -81,6 +83,7 @@ class RunRecord:
     golden: dict | None = None
     version: int | None = None
     blessing: Blessing | None = None
+    rollback: RecordedRollback | None = None
 
     def output(self, node: str, key: str) -> metadata_store_pb2.Artifact | None:
         """An output artifact of a node that finished, or None."""
@@ -98,6 +101,7 @@ def run_summary(run: RunRecord) -> dict:
         "reasons": run.reasons,
         "version": run.version,
         "blessing": None if run.blessing is None else asdict(run.blessing),
+        "rollback": None if run.rollback is None else run.rollback.model_dump(),
         "lost_baseline": summary.get("lost_baseline"),
         "metrics": summary.get("metrics"),
         "baseline": summary.get("baseline"),
@@ -148,9 +152,10 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False, k
         contexts = sorted(contexts, key=lambda context: context.id)
         read = (_run(store, context) for context in reversed(contexts))
         runs = list(itertools.islice((run for run in read if _kind(run) == kind), newest))[::-1]
-        blessings = read_blessings(store)
+        blessings, rollbacks = read_blessings(store), read_rollbacks(store)
     for run in runs:
         _judge(run, os.path.join(os.path.dirname(metadata), "pipeline_root"), blessings)
+        _roll_back(run, rollbacks)
         # Who writes here works on the run that started last, of whatever kind.
         if run.verdict == "running" and not (writing and run.run_id == contexts[-1].name):
             run.verdict = "interrupted"
@@ -221,6 +226,9 @@ def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -
         run.verdict = "pushed" if new else "unchanged"
     else:
         run.verdict, run.reasons = "refused", list((run.summary or {}).get("refusals", []))
+        if ROLLED_BACK in pushed.custom_properties:
+            who = pushed.custom_properties[ROLLED_BACK].string_value
+            run.reasons.append(f"its model was {who}; segpipe rollback VERSION returns to it")
         _bless(run, pipeline_root, blessings, bool(pushed.custom_properties[LIVE].int_value))
 
 
@@ -236,6 +244,15 @@ def _bless(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing], l
         run.blessing, run.version = blessing, blessing.version
     elif attempt is not None and attempt.state == "failed":
         run.reasons += _canary_reasons(pipeline_root, attempt)
+
+
+def _roll_back(run: RunRecord, rollbacks: list[RecordedRollback]) -> None:
+    """Says of the run that trained a model, and of those that took it from the cache, what rollbacks did to it."""
+    model = run.output("Trainer", "model")
+    found = [r for r in rollbacks if model is not None and r.concerns(model.uri)]
+    run.rollback = found[-1] if found else None
+    if run.version is not None:
+        run.version = max([run.version, *(r.version for r in found if r.origin == model.uri)])
 
 
 def _evaluation(run: RunRecord, node: str) -> dict | None:

@@ -1,10 +1,12 @@
 """Tables for the terminal, made from records."""
 
+from rich import filesize
 from rich.markup import escape
 from rich.table import Table
 
 from pipeline.blessings import Blessing
 from pipeline.records import RunRecord
+from pipeline.rollbacks import RecordedRollback
 
 COLOURS = {
     "pushed": "green",
@@ -155,6 +157,11 @@ def blessing_text(blessing: Blessing) -> str:
     return f"blessed by {blessing.by}: {blessing.reason}"
 
 
+def rollback_text(rollback: RecordedRollback, version: int | None) -> str:
+    """What a rollback did to the model of a run, whose newest version is given."""
+    return f"live again, {rollback}" if version == rollback.version else str(rollback)
+
+
 def trials_table(trials: list[dict]) -> Table:
     """The trials of a search, best first.
 
@@ -173,6 +180,22 @@ def trials_table(trials: list[dict]) -> Table:
     return table
 
 
+def sizes_table(sizes: dict[str, tuple[int, int]]) -> Table:
+    """Kind of files -> how many and how large."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("what")
+    for column in ("how many", "size"):
+        table.add_column(column, justify="right")
+    for kind, (count, size) in sizes.items():
+        table.add_row(kind, str(count), size_text(size))
+    return table
+
+
+def size_text(size: int) -> str:
+    """Bytes in decimal units."""
+    return filesize.decimal(size)
+
+
 def value_text(value: object) -> str:
     """A setting's value, floats to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -181,6 +204,8 @@ def value_text(value: object) -> str:
 def _why(run: RunRecord, most: int = 3) -> str:
     more = len(run.reasons) - most
     parts = [blessing_text(run.blessing)] if run.blessing is not None else []
+    if run.rollback is not None and not any(str(run.rollback) in reason for reason in run.reasons):
+        parts.append(rollback_text(run.rollback, run.version))
     parts += run.reasons[:most] + ([f"and {more} more"] if more > 0 else [])
     lost = (run.summary or {}).get("lost_baseline")
     return "; ".join(parts + ([lost] if lost else []))

@@ -58,6 +58,10 @@ class Workspace:
         return os.path.join(self.root, "checkpoints")
 
     @property
+    def downloads(self) -> str:
+        return os.path.join(self.root, "downloads")
+
+    @property
     def tuned(self) -> str:
         return os.path.join(self.root, "tuned.yaml")
 

@@ -10,6 +10,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 REFUSED = {"metrics": {"mean_iou": 0.31}, "baseline": None, "slices": {}, "refusals": ["mean_iou is under 0.5"]}
 GOOD = {"metrics": {"mean_iou": 0.61, "iou/pet": None}, "baseline": {"mean_iou": 0.6}, "slices": {}, "refusals": []}
+_KINDS = {"model": "Model", "blessing": "ModelBlessing", "pushed_model": "PushedModel"}
+"""The types that are looked for by name, by the key of an output."""
 
 
 class Store:
@@ -21,11 +23,12 @@ class Store:
         config.sqlite.filename_uri = self.path
         self._store = metadata_store.MetadataStore(config)
         self._types = {
-            name: self._store.put_context_type(mlmd.ContextType(name=name)) for name in ("pipeline_run", "node")
+            name: self._store.put_context_type(mlmd.ContextType(name=name))
+            for name in ("pipeline", "pipeline_run", "node")
         }
         self._execution = self._store.put_execution_type(mlmd.ExecutionType(name="any"))
         self._artifacts = {
-            name: self._store.put_artifact_type(mlmd.ArtifactType(name=name)) for name in ("Any", "ModelBlessing")
+            name: self._store.put_artifact_type(mlmd.ArtifactType(name=name)) for name in {"Any", *_KINDS.values()}
         }
 
     def _context(self, kind: str, name: str) -> int:
@@ -43,7 +46,7 @@ class Store:
         parameters: dict[str, str] | None = None,
         inputs: dict[str, str] | None = None,
         **outputs: dict,
-    ) -> None:
+    ) -> list[int]:
         """One execution.
 
         Args:
@@ -51,8 +54,12 @@ class Store:
           parameters: what the node was told.
           inputs: key -> URI.
           outputs: key -> the custom properties of its artifact, `uri` apart.
+
+        Returns:
+          Ids of the artifacts, inputs first.
         """
-        contexts = [self._context("pipeline_run", run), self._context("node", f"{pipeline}.{name}")]
+        names = {"pipeline": pipeline, "pipeline_run": run, "node": f"{pipeline}.{name}"}
+        contexts = [self._context(kind, of) for kind, of in names.items()]
         execution = mlmd.Execution(type_id=self._execution, last_known_state=mlmd.Execution.State.Value(state))
         for key, value in (parameters or {}).items():
             execution.custom_properties[key].string_value = value
@@ -62,7 +69,7 @@ class Store:
             event = mlmd.Event(type=mlmd.Event.INPUT, path=mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key)]))
             artifacts.append((artifact, event))
         for key, properties in outputs.items():
-            kind = "ModelBlessing" if key == "blessing" else "Any"
+            kind = _KINDS.get(key, "Any")
             artifact = mlmd.Artifact(
                 type_id=self._artifacts[kind], uri=properties.pop("uri", "none"), state=mlmd.Artifact.LIVE
             )
@@ -71,7 +78,8 @@ class Store:
                 setattr(artifact.custom_properties[field], kind, value)
             event = mlmd.Event(type=mlmd.Event.OUTPUT, path=mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key)]))
             artifacts.append((artifact, event))
-        self._store.put_execution(execution, artifacts, self._store.get_contexts_by_id(contexts))
+        _, ids, _ = self._store.put_execution(execution, artifacts, self._store.get_contexts_by_id(contexts))
+        return ids
 
     def anomalies(self, split: str, feature: str, description: str) -> str:
         """What ExampleValidator writes for a split; returns the URI of all splits."""

@@ -7,10 +7,11 @@ from components.pusher.executor import Executor
 
 
 class AtomicPusherSpec(component_spec.ComponentSpec):
-    """`serving_folder`: where versions go. `fingerprint`: hash of the pusher's code."""
+    """`serving_folder`: where versions go. `serving`: JSON of `RetentionSettings`. `fingerprint`: hash of the code."""
 
     PARAMETERS = {
         "serving_folder": component_spec.ExecutionParameter(type=str),
+        "serving": component_spec.ExecutionParameter(type=str),
         "fingerprint": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -33,6 +34,7 @@ class AtomicPusher(base_component.BaseComponent):
         model_blessing: channel.BaseChannel,
         infra_blessing: channel.BaseChannel,
         serving_folder: str,
+        serving: str,
         fingerprint: str,
     ):
         spec = AtomicPusherSpec(
@@ -40,6 +42,7 @@ class AtomicPusher(base_component.BaseComponent):
             model_blessing=model_blessing,
             infra_blessing=infra_blessing,
             serving_folder=serving_folder,
+            serving=serving,
             fingerprint=fingerprint,
             pushed_model=channel.OutputChannel(standard_artifacts.PushedModel, self, "pushed_model"),
         )

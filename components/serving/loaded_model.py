@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from components.inference.served_model import ServedModel
+from components.pusher.versions import version_folder
 from components.serving.request_error import RequestError
 from trainer.warmup import WARMED, drawn_photo
 
@@ -27,10 +28,10 @@ class LoadedModel:
         """Loads `<folder>/<version>` and asks it about a drawn photo, so that no client waits for a graph to start.
 
         Raises:
-          UsageError: if it is no model that segpipe exported.
+          UsageError: if it is no model that segpipe exported, or a link brings it in.
           tf.errors.OpError: if it does not answer.
         """
-        path = os.path.join(folder, str(version))
+        path = version_folder(folder, version)
         served = ServedModel(path)
         self.version, self.spec, self.description = version, served.spec, served.description
         self.signature_defs = _signature_defs(path)

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from stored_runs import Store, blessed_by_hand, evaluated, pushed, refused
 
 from components.model_canary.refusal import refusal_file
-from pipeline.bless import _user
+from pipeline.blessings import login_name
 from pipeline.cli import main
 from pipeline.workspace import Workspace
 
@@ -145,8 +145,8 @@ def test_blessing_again_does_nothing_and_says_so(store, run):
 
 
 def test_who_blesses_is_the_login_name_or_the_number_of_a_user_without_account(monkeypatch):
-    assert _user() == getpass.getuser()
+    assert login_name() == getpass.getuser()
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54321)
-    assert _user() == "uid 54321"
+    assert login_name() == "uid 54321"

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from tfx.types import standard_artifacts
 
+from components.pusher import BY_HAND, ROLLED_BACK
 from components.pusher.executor import LIVE, NEW_VERSION, Executor
-from components.pusher.versions import list_versions, origin
+from components.pusher.versions import Rollback, list_versions, origin, publish
 
 
 def model(folder: Path, name: str) -> standard_artifacts.Model:
@@ -19,12 +20,15 @@ def model(folder: Path, name: str) -> standard_artifacts.Model:
     return artifact
 
 
-def push(trained: standard_artifacts.Model, serving: Path, blessed: bool = True) -> standard_artifacts.PushedModel:
+def push(
+    trained: standard_artifacts.Model, folder: Path, blessed: bool = True, **properties
+) -> standard_artifacts.PushedModel:
     blessing, pushed = standard_artifacts.ModelBlessing(), standard_artifacts.PushedModel()
     blessing.set_int_custom_property("blessed", int(blessed))
     pushed.uri = trained.uri + "-pushed"
     inputs = {"model": [trained], "model_blessing": [blessing]}
-    Executor().Do(inputs, {"pushed_model": [pushed]}, {"serving_folder": str(serving), "fingerprint": "x"})
+    properties |= {"serving_folder": str(folder), "fingerprint": "x"}
+    Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
     return pushed
 
 
@@ -93,3 +97,30 @@ def test_an_older_model_that_is_blessed_again_goes_live_again(tmp_path, serving)
     assert pushed.get_int_custom_property(NEW_VERSION) == 1
     assert version(pushed) == max(list_versions(str(serving)))
     assert len(list_versions(str(serving))) == 3
+
+
+def test_a_model_that_a_rollback_left_is_pushed_by_a_person_alone(tmp_path, serving):
+    good, bad = model(tmp_path, "1"), model(tmp_path, "2")
+    versions = [version(push(trained, serving)) for trained in (good, bad)]
+    about = {"reason": "bad masks", "by": "ana", "at": 1.0, "left_origin": bad.uri}
+    rollback = Rollback(**about, left=versions[1], returned_to=versions[0])
+    publish(str(serving / str(versions[0])), str(serving), good.uri, rollback)
+    before = list_versions(str(serving))
+
+    again = push(bad, serving)
+    assert again.get_int_custom_property("pushed") == 0
+    assert again.get_string_custom_property(ROLLED_BACK) == "rolled back by ana: bad masks"
+    push(model(tmp_path, "3"), serving)
+    assert push(bad, serving).get_int_custom_property("pushed") == 0, "a push between does not make it forgotten"
+    assert len(list_versions(str(serving))) == len(before) + 1
+
+    pushed = push(bad, serving, **{BY_HAND: True})
+    assert pushed.get_int_custom_property(NEW_VERSION) == 1
+    push(good, serving)
+    assert push(bad, serving).get_int_custom_property(NEW_VERSION) == 1, "the person's word stands"
+
+
+def test_a_push_removes_the_versions_that_are_too_many(tmp_path, serving):
+    settings = '{"keep": 2, "grace_seconds": 0}'
+    versions = [version(push(model(tmp_path, name), serving, serving=settings)) for name in "1234"]
+    assert list_versions(str(serving)) == versions[-2:]

@@ -1,5 +1,6 @@
 """The serving folder: versions only grow, and nobody ever sees half of one."""
 
+import hashlib
 import os
 import shutil
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components.pusher.versions import list_versions, live_version, origin, publish
+from components.errors import SegpipeError
+from components.pusher.versions import check_whole, list_versions, live_version, origin, publish, read_pushed
 
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index", "variables/variables.data": b"x" * 5000}
 
@@ -127,3 +129,43 @@ def test_a_reader_sees_a_version_whole_or_not_at_all(tmp_path, model):
     # The second publishing was watched while the first version was there, so this saw something.
     assert {event for event, _ in seen} >= {"open", "os.rename"}
     assert all(whole for _, whole in seen)
+
+
+def test_what_a_killed_push_left_is_cleared_away_by_the_next(tmp_path, model):
+    serving = tmp_path / "serving"
+    (serving / ".pushing-half" / "model").mkdir(parents=True)
+    version = publish(str(model), str(serving), "m")
+    assert os.listdir(serving) == [str(version)]
+
+
+def test_a_version_knows_the_hash_of_each_of_its_files(tmp_path, model):
+    version = publish(str(model), str(tmp_path), "m")
+    check_whole(str(tmp_path), version)
+    files = read_pushed(str(tmp_path), version).files
+    assert files == {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda version: (version / "saved_model.pb").unlink(),
+        lambda version: (version / "saved_model.pb").write_bytes(b"other"),
+        lambda version: os.truncate(version / "variables" / "variables.data", 4999),
+        lambda version: (version / "variables" / "more").write_bytes(b""),
+    ],
+    ids=["missing", "altered", "cut off", "more"],
+)
+def test_a_version_that_is_not_as_it_was_pushed_is_damaged(tmp_path, model, damage):
+    version = publish(str(model), str(tmp_path), "m")
+    damage(tmp_path / str(version))
+    with pytest.raises(SegpipeError, match=f"^{tmp_path}/{version}/.*, so the version is damaged; choose another one"):
+        check_whole(str(tmp_path), version)
+
+
+@pytest.mark.parametrize("record", [None, "{", '{"origin": "m"}', '{"origin": 3}'])
+def test_a_version_without_hashes_cannot_be_told_whole(tmp_path, model, record):
+    version = publish(str(model), str(tmp_path), "m")
+    path = tmp_path / str(version) / "assets.extra" / "pushed.json"
+    path.unlink() if record is None else path.write_text(record)
+    with pytest.raises(SegpipeError, match="holds no assets.extra/pushed.json that tells whether it is whole"):
+        check_whole(str(tmp_path), version)
