@@ -60,9 +60,9 @@ def draw(output: str, photos: int, seed: int) -> None:
 @click.option("--span", type=click.IntRange(1), help="Number of the span to make; the next free one if left out.")
 @click.option("--max-quarantine", type=click.FloatRange(0, 1), metavar="SHARE", help="Overrides data.max_quarantine.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@with_json
 @with_config
 @with_workspace
-@with_json
 def ingest(workspace, as_json, config, quiet, images, masks, download, split_lists, span, max_quarantine) -> None:
     """Read photos and masks into a span of TFRecords.
 
@@ -107,9 +107,9 @@ def ingest(workspace, as_json, config, quiet, images, masks, download, split_lis
 @click.option("--span", type=click.IntRange(1), help="The span to run on; the newest if left out.")
 @click.option("--tuned", is_flag=True, help="Take the values that the newest segpipe tune found best.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@with_json
 @with_config
 @with_workspace
-@with_json
 def run(workspace, as_json, config, engine, span, tuned, quiet) -> None:
     """Validate, transform, train, gate and push.
 
@@ -170,8 +170,8 @@ def _print_result(workspace, execution) -> None:
 @main.command()
 @click.argument("run", metavar="RUN")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
-@with_workspace
 @with_json
+@with_workspace
 def bless(workspace, as_json, run, reason) -> None:
     """Push the model of a run although the gate refused it.
 
@@ -194,9 +194,9 @@ def bless(workspace, as_json, run, reason) -> None:
 @main.command()
 @click.option("--span", type=click.IntRange(1), help="The span to search on; the newest if left out.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@with_json
 @with_config
 @with_workspace
-@with_json
 def tune(workspace, as_json, config, span, quiet) -> None:
     """Search for better settings with short trainings; `segpipe run --tuned` takes the best.
 

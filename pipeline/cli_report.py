@@ -9,8 +9,8 @@ from pipeline.cli_options import stdout_console, with_json, with_workspace
 
 @click.command()
 @click.option("--last", default=20, show_default=True, type=click.IntRange(1), help="How many of the newest runs.")
-@with_workspace
 @with_json
+@with_workspace
 def status(workspace, as_json, last) -> None:
     """List the runs, what became of them and which version is live.
 
@@ -35,8 +35,8 @@ def status(workspace, as_json, last) -> None:
 @click.command()
 @click.argument("run", metavar="[RUN]", default="latest")
 @click.option("--open", "in_browser", is_flag=True, help="Show it in the browser.")
-@with_workspace
 @with_json
+@with_workspace
 def report(workspace, as_json, run, in_browser) -> None:
     """Make the report of a run again, from what is recorded, and print its path.
 
@@ -57,8 +57,8 @@ def report(workspace, as_json, run, in_browser) -> None:
 @click.command()
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
-@with_workspace
 @with_json
+@with_workspace
 def diff(workspace, as_json, first, second) -> None:
     """Show two runs side by side: what differs in config and source, their data and scores.
 

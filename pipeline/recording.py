@@ -11,8 +11,10 @@ from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
 from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 from tfx.orchestration.portable.tfx_runner import IrBasedRunner
 
+from components.errors import SegpipeError
 from pipeline.config import Config
 from pipeline.report import write_report
+from pipeline.resolvers import failed_resolvers_raise
 from pipeline.run_setup import describe_run, write_setup
 from pipeline.workspace import Workspace
 
@@ -44,14 +46,16 @@ def recording(
                 write_setup(workspace, run_id, setup)
                 # TFX's runners make up an id that nobody knows before the first component; a second one finds no place.
                 substitute_runtime_parameter(pipeline, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
-                return super().run_with_ir(pipeline, *args, **kwargs)
+                with failed_resolvers_raise():
+                    return super().run_with_ir(pipeline, *args, **kwargs)
 
         return Recorded
 
     try:
         yield recorded
     except Exception as error:
-        what = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+        told = str(error) if isinstance(error, SegpipeError) else traceback.format_exception_only(error)[-1]
+        what = told.strip().partition("\n")[0]
         if os.path.isdir(workspace.report(run_id)):
             write_setup(workspace, run_id, setup.model_copy(update={"error": what}))
         _report(workspace, run_id)

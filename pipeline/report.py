@@ -106,8 +106,11 @@ def _previous_statistics(run: RunRecord, runs: Sequence[RunRecord]) -> str | Non
 def _baseline(run: RunRecord, runs: Sequence[RunRecord]) -> dict | None:
     """The run that trained what the Evaluator compared with, and the version that it was pushed as."""
     evaluator = run.nodes.get("SegmentationEvaluator")
-    models = evaluator.inputs.get("baseline_model", []) if evaluator is not None else []
-    if not models or not (run.summary or {}).get("baseline"):
+    if evaluator is None or not (run.summary or {}).get("baseline"):
+        return None
+    # MLMD keeps one event for an artifact and an execution: a model that is its own baseline has but one of the keys.
+    models = evaluator.inputs.get("baseline_model") or evaluator.inputs.get("model")
+    if not models:
         return None
     trained = [other for other in runs if (model := other.output("Trainer", "model")) and model.uri == models[0].uri]
     version = next((other.version for other in trained if other.version is not None), None)

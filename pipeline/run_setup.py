@@ -62,16 +62,18 @@ def describe_run(config: dict[str, Any], engine: str, log: str | None) -> RunSet
 
 def without_secrets(value: Any, key: str = "") -> Any:
     """Plain data with the values of keys and options such as `password` hidden, and of user names in URLs."""
+    if value is not None and _SECRET.search(key):
+        return HIDDEN
     if isinstance(value, dict):
         return {name: without_secrets(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
-        return [without_secrets(inner, key) for inner in value]
-    if value is None or not _SECRET.search(key):
-        option = _ARGUMENT.match(value) if isinstance(value, str) else None
-        if option and _SECRET.search(option[1]):
-            return f"{option[1]}={HIDDEN}"
-        return _IN_URL.sub(f"://{HIDDEN}@", value) if isinstance(value, str) else value
-    return HIDDEN
+        return [without_secrets(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    option = _ARGUMENT.match(value)
+    if option and _SECRET.search(option[1]):
+        return f"{option[1]}={HIDDEN}"
+    return _IN_URL.sub(f"://{HIDDEN}@", value)
 
 
 def _commit(file: str) -> str | None:

@@ -3,10 +3,8 @@
 import json
 import os
 
-import tensorflow as tf
 from absl import logging
 
-from components.errors import SegpipeError
 from components.run_report import FIGURES, PAGE, PICTURE
 from components.run_report.comparison import write_comparison
 from components.run_report.facts import Stored
@@ -28,10 +26,10 @@ def write_report_files(facts: dict, stored: Stored, folder: str) -> str:
     os.makedirs(folder, exist_ok=True)
     strips, problem = {}, None
     if stored.model and stored.examples:
-        # A run can fail because its model or its examples are broken, and that run's report is the one that is read.
+        # A run is refused for a broken model, however it is broken, and its report is the one that is read.
         try:
             strips = _pictures(facts, stored, folder)
-        except (SegpipeError, OSError, ValueError, tf.errors.OpError) as error:
+        except Exception as error:  # noqa: BLE001
             problem = f"{type(error).__name__}: {error}".splitlines()[0]
             logging.warning("the report has no pictures: %s", problem)
     _write(os.path.join(folder, FIGURES), json.dumps(facts, indent=2) + "\n")

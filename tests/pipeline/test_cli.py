@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from drawing import halves, save, write_brightness_model, write_lists, write_pair, write_pets
+from stored_runs import GOOD, Store, evaluated, pushed
 
 from pipeline.cli import main
 from pipeline.workspace import Workspace
@@ -97,6 +98,9 @@ def test_the_installed_command_is_this_one():
         (["status", "--last", "0"], "--last"),
         (["bless", "latest"], "--reason"),
         (["bless", "--reason", "r"], "RUN"),
+        (["report", "a", "b"], "b"),
+        (["report", "--format", "pdf"], "--format"),
+        (["diff", "latest"], "RUN"),
     ],
 )
 def test_a_wrong_argument_is_named_with_exit_status_2(arguments, named, tmp_path, monkeypatch):
@@ -125,6 +129,9 @@ def ingest(pets: Path, workspace: Path, *options: str) -> Result:
     [
         (["run"], "workspace/data holds no span; run segpipe ingest --workspace .*workspace first"),
         (["run", "--config", "gone.yaml"], "--config gone.yaml: No such file"),
+        (["report"], "no run in .* yet; run segpipe run --workspace"),
+        (["report", "2026-11-25"], "no run in .* yet; run segpipe run --workspace"),
+        (["diff", "latest", "latest"], "no run in .* yet; run segpipe run --workspace"),
         (["predict", "gone.jpg", "--output", "o"], "gone.jpg: no such photo or folder"),
         (["predict", "a.jpg", "--output", "o"], "serving_model holds no model; run segpipe run --workspace"),
         (["evaluate", "--images", ".", "--masks", "."], "serving_model holds no model"),
@@ -210,6 +217,101 @@ def test_a_workspace_in_use_is_exit_status_1_and_names_the_holder(tmp_path, pets
     assert result.exit_code == 1
     assert f"is in use by segpipe run (process {os.getpid()})" in sentence(result)
     assert ingest(pets, tmp_path / "w").exit_code == 0
+
+
+def test_ingest_tells_its_result_as_json_and_nothing_else(tmp_path, pets):
+    (pets / "annotations" / "trimaps" / "pug_1.png").unlink()
+    result = ingest(pets, tmp_path / "w", "--max-quarantine", "0.5", "--json")
+    assert json.loads(result.stdout) == {
+        "written": True,
+        "folder": f"{tmp_path}/w/data/span-1",
+        "span": 1,
+        "photos_found": 4,
+        "quarantined": {"no_mask": 1},
+        "train": 2,
+        "eval": 1,
+    }
+    again = json.loads(ingest(pets, tmp_path / "w", "--max-quarantine", "0.5", "--json").stdout)
+    assert (again["written"], again["span"]) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments, status, told",
+    [
+        (["run", "--json"], 2, "holds no span"),
+        (["tune", "--json"], 2, "holds no span"),
+        (["report", "--json"], 2, "no run in"),
+        (["diff", "a", "b", "--json"], 2, "no run in"),
+        (["bless", "latest", "--reason", "r", "--json"], 2, "no run in"),
+        (["ingest", "--images", "gone", "--masks", ".", "--json"], 2, "--images gone"),
+        (["run", "--config", "gone.yaml", "--json"], 2, "gone.yaml"),
+    ],
+)
+def test_with_json_an_error_is_json_too_and_the_exit_status_stays(tmp_path, monkeypatch, arguments, status, told):
+    monkeypatch.chdir(tmp_path)
+    result = segpipe(*arguments, "--workspace", tmp_path / "w")
+    error = json.loads(result.stdout)
+    assert (result.exit_code, error["exit_status"]) == (status, status)
+    assert told in error["error"] and sentence(result) == f"segpipe: {error['error']}"
+
+
+@pytest.fixture
+def recorded(tmp_path) -> Store:
+    store = Store(tmp_path)
+    for run, version in (("r1", "16"), ("r2", "17")):
+        evaluated(store, run, GOOD)
+        pushed(store, run, version=version)
+    (tmp_path / "serving_model" / "17").mkdir(parents=True)
+    return store
+
+
+def test_status_says_which_version_is_live(recorded):
+    result = segpipe("status", "--workspace", recorded.folder)
+    assert "17 (live)" in result.stdout
+    assert result.stdout.splitlines()[-1] == "live is version 17"
+
+
+def test_a_run_that_is_not_there_is_named_with_exit_status_2(recorded):
+    for arguments in (["report", "r9"], ["diff", "r1", "r9"]):
+        result = segpipe(*arguments, "--workspace", recorded.folder)
+        assert result.exit_code == 2
+        assert "RUN r9: no such run; segpipe status" in sentence(result)
+
+
+def test_report_makes_the_page_of_any_run_and_prints_its_path(recorded):
+    for run, name in (("r1", ["r1"]), ("r2", [])):
+        result = segpipe("report", *name, "--workspace", recorded.folder)
+        page = recorded.folder / "reports" / run / "report.html"
+        assert result.stdout == f"{page}\n"
+        assert "<h1>Pushed as version" in page.read_text()
+
+
+def test_report_opens_the_page_on_demand_and_says_if_it_cannot(recorded, monkeypatch):
+    opened = []
+    monkeypatch.setattr("click.launch", lambda page: opened.append(page) or len(opened) - 1)
+    first = segpipe("report", "--open", "--workspace", recorded.folder)
+    assert opened == [first.stdout.strip()] and first.stderr == ""
+    assert "no browser could be started" in segpipe("report", "--open", "--workspace", recorded.folder).stderr
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@pytest.mark.parametrize("arguments", [["status"], ["diff", "r1", "r2"]])
+def test_what_is_piped_holds_no_colours(recorded, arguments, environment):
+    command = [Path(sys.executable).parent / "segpipe", *arguments, "--workspace", recorded.folder]
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "COLUMNS": "80", **environment})
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert all(len(line) < 200 for line in done.stdout.decode().splitlines())
+
+
+def test_on_a_terminal_verdicts_are_coloured_unless_told_not_to(recorded):
+    """Under `script`, which gives the command a terminal of its own."""
+    command = f"{Path(sys.executable).parent / 'segpipe'} status --workspace {recorded.folder}"
+    green = b"\x1b[32m"
+    for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        given = {**os.environ, "TERM": "xterm-256color", **environment}
+        done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, env=given, check=True)
+        assert (green in done.stdout) == coloured
+        assert b"pushed" in done.stdout
 
 
 @pytest.mark.parametrize("make", [False, True], ids=["missing", "empty"])
