@@ -6,12 +6,12 @@ too. What looks like a secret is not kept.
 
 import os
 import platform
-import re
 import subprocess
 from importlib import metadata
 from typing import Any
 
 from components.ingest.spans import Record, read_record, write_record
+from components.secrets import REFERENCE, SECRET_NAME, shown
 from pipeline.fingerprint import fingerprint
 from pipeline.workspace import Workspace
 
@@ -19,9 +19,6 @@ SETUP = "setup.json"
 HIDDEN = "(hidden)"
 
 _PACKAGES = ("segpipe", "tfx", "tensorflow", "keras", "apache-beam", "tensorflow-data-validation", "ml-metadata")
-_SECRET = re.compile(r"password|passwd|secret|token|credential|api_?key|private_?key|webhook", re.IGNORECASE)
-_ARGUMENT = re.compile(r"^(--[^=]+)=")
-_IN_URL = re.compile(r"://[^/@\s]+@")
 
 
 class RunSetup(Record):
@@ -61,19 +58,17 @@ def describe_run(config: dict[str, Any], engine: str, log: str | None) -> RunSet
 
 
 def without_secrets(value: Any, key: str = "") -> Any:
-    """Plain data with the values of keys and options such as `password` hidden, and of user names in URLs."""
-    if value is not None and _SECRET.search(key):
-        return HIDDEN
+    """Plain data as it may be told: values of keys such as `password` hidden, web addresses without their users.
+
+    The config refuses secrets and takes `${NAME}` in their place, which stays; this is for what it does not know yet.
+    """
     if isinstance(value, dict):
         return {name: without_secrets(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
-        return [without_secrets(inner) for inner in value]
-    if not isinstance(value, str):
-        return value
-    option = _ARGUMENT.match(value)
-    if option and _SECRET.search(option[1]):
-        return f"{option[1]}={HIDDEN}"
-    return _IN_URL.sub(f"://{HIDDEN}@", value)
+        return [without_secrets(inner, key) for inner in value]
+    if SECRET_NAME.search(key) and value is not None and not REFERENCE.fullmatch(str(value)):
+        return HIDDEN
+    return shown(value) if isinstance(value, str) else value
 
 
 def _commit(file: str) -> str | None:
