@@ -5,8 +5,8 @@
 
 Server, clients and bare loop share the cores. A client sends one photo through TensorFlow Serving's REST API, signature
 `masks`, and the next when it has its answer. The bare loop calls the same signature of the same SavedModel in this
-process; the "bare function" also decodes the base64 of nothing and sends nothing: it is the least an answer can cost.
-Bare and one client take turns, so that both meet the same machine.
+process: decode, resize, forward pass and PNG. It and the one client take turns photo by photo, so that both meet the
+same machine.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from glob import glob
 
 import pipeline  # noqa: F401  (it switches oneDNN on, before TensorFlow is imported)
@@ -39,7 +40,6 @@ from components.ingest.draw import draw_dataset
 from components.pusher.versions import live_version
 
 _PATH = "/v1/models/segpipe:predict"
-_TURNS = 5
 
 
 def photo_bytes(folder: str | None, count: int = 32) -> list[bytes]:
@@ -76,64 +76,79 @@ def _get(address: str, path: str, body: bytes | None = None) -> tuple[int, bytes
     return result
 
 
-class Clients:
-    """Threads that each send one request after the other over a connection of their own."""
+class Client:
+    """One connection."""
 
     def __init__(self, address: str, bodies: list[bytes]):
-        self._address, self._bodies = address, bodies
+        self._connection, self._bodies = http.client.HTTPConnection(address), bodies
 
-    def run(self, count: int, goes_on: Callable[[int], bool]) -> tuple[list[float], int, float]:
-        """Sends requests as long as `goes_on(number of the next request)`.
-
-        Returns:
-          Milliseconds of each answer, how many were no 200, seconds in all.
-        """
-        numbers, times, errors, lock = itertools.count(), [], [], threading.Lock()
-
-        def client() -> None:
-            connection = http.client.HTTPConnection(self._address)
-            while True:
-                with lock:
-                    number = next(numbers)
-                if not goes_on(number):
-                    return connection.close()
-                start = time.perf_counter()
-                connection.request("POST", _PATH, self._bodies[number % len(self._bodies)])
-                answer = connection.getresponse()
-                answer.read()
-                times.append(1000 * (time.perf_counter() - start))
-                if answer.status != 200:
-                    errors.append(answer.status)
-
+    def ask(self, number: int) -> tuple[float, int]:
+        """Milliseconds until the answer is read, and its status."""
         start = time.perf_counter()
-        threads = [threading.Thread(target=client) for _ in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return times, len(errors), time.perf_counter() - start
+        self._connection.request("POST", _PATH, self._bodies[number % len(self._bodies)])
+        answer = self._connection.getresponse()
+        answer.read()
+        return 1000 * (time.perf_counter() - start), answer.status
 
 
-def bare(ask: Callable, photos: list[bytes], seconds: float) -> list[float]:
-    """Milliseconds of each call in a plain loop."""
-    times, end = [], time.perf_counter() + seconds
-    for photo in itertools.cycle(photos):
+@dataclass
+class Row:
+    """What a row of the table is made from: milliseconds of each answer, how many were no 200, seconds in all."""
+
+    name: str
+    times: list[float] = field(default_factory=list)
+    errors: int = 0
+    seconds: float = 0.0
+
+    def add(self, milliseconds: float, status: int = 200) -> None:
+        self.times.append(milliseconds)
+        self.errors += status != 200
+
+    def cells(self, base: float) -> tuple[str, ...]:
+        p50, p99 = statistics.median(self.times), float(np.percentile(self.times, 99))
+        rate = len(self.times) / (self.seconds or sum(self.times) / 1000)
+        return self.name, f"{rate:.1f}", f"{p50:.2f}", f"{p99:.2f}", f"{p50 / base:.2f}", str(self.errors)
+
+
+def many(address: str, bodies: list[bytes], clients: int, goes_on: Callable[[int], bool]) -> Row:
+    """Clients at once, each with a connection of its own, as long as `goes_on(number of the next request)`."""
+    numbers, row, lock = itertools.count(), Row(f"{clients} clients"), threading.Lock()
+
+    def work() -> None:
+        client = Client(address, bodies)
+        while True:
+            with lock:
+                number = next(numbers)
+            if not goes_on(number):
+                return
+            row.add(*client.ask(number))
+
+    start = time.perf_counter()
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    row.seconds = time.perf_counter() - start
+    return row
+
+
+def in_turns(ask: Callable, photos: list[bytes], client: Client, goes_on: Callable[[int], bool]) -> tuple[Row, Row]:
+    """The bare model and one client about each photo in turn."""
+    bare, one = Row("bare loop"), Row("1 client")
+    for number in itertools.count():
+        if not goes_on(number):
+            return bare, one
         start = time.perf_counter()
-        if start > end:
-            return times
-        ask(image_bytes=tf.constant([photo]))["mask_png_bytes"].numpy()
-        times.append(1000 * (time.perf_counter() - start))
+        ask(image_bytes=tf.constant([photos[number % len(photos)]]))["mask_png_bytes"].numpy()
+        bare.add(1000 * (time.perf_counter() - start))
+        one.add(*client.ask(number))
 
 
 def memory_mb(process: int) -> float:
     """Resident memory of a process."""
     with open(f"/proc/{process}/status", encoding="utf-8") as file:
         return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1)) / 1024
-
-
-def row(name: str, times: list[float], per_second: float, errors: int, base: float) -> tuple[str, ...]:
-    p50, p99 = statistics.median(times), float(np.percentile(times, 99))
-    return name, f"{per_second:.1f}", f"{p50:.2f}", f"{p99:.2f}", f"{p50 / base:.2f}", str(errors)
 
 
 def until(seconds: float) -> Callable[[int], bool]:
@@ -155,28 +170,22 @@ def main(workspace: str, folder: str | None, seconds: float, requests: int) -> N
         table.add_column(column, justify="left" if not column else "right")
     console = Console(highlight=False)
     with server(workspace) as (process, address):
-        clients = Clients(address, bodies)
-        bare(ask, photos, 3)
-        clients.run(2, until(3))
-        plain, one, one_errors = [], [], 0
-        for _ in range(_TURNS):
-            plain += bare(ask, photos, seconds / _TURNS)
-            times, errors, _ = clients.run(1, until(seconds / _TURNS))
-            one, one_errors = one + times, one_errors + errors
-        base = statistics.median(plain)
-        table.add_row(*row("bare loop", plain, 1000 * len(plain) / sum(plain), 0, base))
-        table.add_row(*row("1 client", one, 1000 * len(one) / sum(one), one_errors, base))
-        for count in (8, 32):
-            times, errors, took = clients.run(count, until(seconds))
-            table.add_row(*row(f"{count} clients", times, len(times) / took, errors, base))
+        in_turns(ask, photos, Client(address, bodies), until(5))
+        rows = [*in_turns(ask, photos, Client(address, bodies), until(2 * seconds))]
+        rows += [many(address, bodies, clients, until(seconds)) for clients in (8, 32)]
         before = memory_mb(process)
-        times, errors, took = clients.run(8, lambda number: number < requests)
+        last = many(address, bodies, 8, lambda number: number < requests)
         after = memory_mb(process)
+    base = statistics.median(rows[0].times)
+    for row in rows:
+        table.add_row(*row.cells(base))
     size = statistics.mean(map(len, photos)) / 1024
-    console.print(f"{len(photos)} photos of {size:.0f} KB on average, {len(os.sched_getaffinity(0))} cores", table)
+    console.print(f"{len(photos)} photos of {size:.0f} KB on average, {len(os.sched_getaffinity(0))} cores")
+    console.print(table)
     console.print(
-        f"{len(times)} requests of 8 clients in {took:.0f} s: {errors} errors, "
-        f"resident memory of the server {before:.0f} MB before, {after:.0f} MB after"
+        f"{len(last.times)} requests of 8 clients in {last.seconds:.0f} s: {last.errors} errors; "
+        f"resident memory of the server {before:.0f} MB before, {after:.0f} MB after",
+        soft_wrap=True,
     )
 
 

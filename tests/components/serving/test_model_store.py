@@ -74,6 +74,18 @@ def test_a_version_that_does_not_load_leaves_the_one_before_live(folder):
     asyncio.run(check())
 
 
+def test_a_version_that_links_elsewhere_is_not_loaded(folder, tmp_path):
+    async def check():
+        (folder / "1").rename(tmp_path / "elsewhere")
+        (folder / "3").symlink_to(tmp_path / "elsewhere")
+        store = store_of(folder)
+        await store.refresh()
+        assert (store.live, store.loaded) == (None, [])
+        assert "is a link to" in store.failures[3].reason
+
+    asyncio.run(check())
+
+
 def test_a_version_that_did_not_load_is_tried_again(folder):
     async def check():
         add(folder, 6, broken=True)
