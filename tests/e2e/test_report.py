@@ -5,6 +5,7 @@ One workspace: one component after the other raises, each run taking what came b
 
 import contextlib
 import json
+from pathlib import Path
 
 import pytest
 from browser import chromium, needs_chromium, tab
@@ -175,6 +176,20 @@ def test_segpipe_diff_names_what_was_changed(told):
     assert found["source"] == {}
     shown = told.bench.segpipe("diff", *runs).stdout
     assert ["gate.min_mean_iou", "0", "0.99"] in [line.split() for line in shown.splitlines()]
+
+
+def test_a_run_tells_its_result_as_json_and_on_standard_error_what_each_component_did(told):
+    """Everything but the gate comes from the cache; it refuses as before."""
+    told.bench.sections = HIGH_GATE
+    done = told.bench.segpipe("run", "--span", "1", "--config", told.bench.config, "--json", status=3)
+    result = json.loads(done.stdout)
+    assert (result["verdict"], result["reasons"]) == ("refused", told.figures("gate")["reasons"])
+    assert json.loads(Path(result["report"]).with_name("report.json").read_text())["run_id"] == result["run_id"]
+    assert Path(result["log"]).is_file()
+    lines = [line.split() for line in done.stderr.splitlines()]
+    assert ["✓", "Transform", "32", "photos", "cached"] in lines and ["✓", "Trainer", "4", "steps", "cached"] in lines
+    assert lines[-1][:2] == ["segpipe:", "refused,"]
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 VIEWS = [(1440, "light"), (390, "light"), (1440, "dark"), (390, "dark")]

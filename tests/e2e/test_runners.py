@@ -54,6 +54,8 @@ def test_the_tfx_command_runs_the_wheel_with_only_the_environments_bin_on_path(t
     tfx("run", "create", "--pipeline-name", "segpipe")
     (run,) = bench.status()["runs"]
     assert (executed(run), run["verdict"]) == (NODES, "pushed")
+    (page,) = bench.workspace.glob("reports/*/report.html")
+    assert f"Pushed as version {run['version']}" in page.read_text(), "templates are in the wheel"
     # One workspace, one cache, one serving folder: after `tfx`, only what compares with the new baseline runs.
     again = bench.run()
     assert executed(again) <= {"LatestBlessedModel", "SegmentationEvaluator", "AtomicPusher"}
