@@ -7,8 +7,8 @@ from collections.abc import Callable
 from components.evaluator import SUMMARY
 from components.run_report.data import anomaly_facts, span_facts, statistics_facts
 from components.run_report.facts import CURVE
+from components.run_report.words import score_text
 from pipeline.records import NodeRecord, RunRecord
-from pipeline.tables import score_text
 
 
 def what_it_did(run: RunRecord, name: str) -> str:

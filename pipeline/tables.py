@@ -4,6 +4,7 @@ from rich import filesize
 from rich.markup import escape
 from rich.table import Table
 
+from components.run_report.words import duration_text, score_text
 from pipeline.blessings import Blessing
 from pipeline.records import RunRecord
 from pipeline.rollbacks import RecordedRollback
@@ -19,13 +20,6 @@ COLOURS = {
     "running": "cyan",
 }
 _SCORES = ("mean_iou", "pixel_accuracy", "binary_iou", "mean_boundary_f1")
-
-
-def score_text(value: float | None, half_width: float | None = None) -> str:
-    """A score to three decimals, with half its confidence interval where there is one; a dash where it is undefined."""
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if half_width is None else f"{value:.3f} ± {half_width:.3f}"
 
 
 def scores_table(
@@ -111,14 +105,6 @@ def result_table(run: RunRecord, places: dict[str, str | None]) -> Table:
         if path is not None:
             table.add_row(what, escape(path))
     return table
-
-
-def duration_text(seconds: float) -> str:
-    """`8.3 s`, `4 min 3 s`, `2 h 5 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def diff_tables(names: list[str], found: dict[str, dict[str, list]]) -> list[Table]:

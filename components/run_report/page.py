@@ -8,6 +8,7 @@ import jinja2
 import yaml
 
 from components.run_report.charts import curve_chart, history_chart
+from components.run_report.words import duration_text, score_text
 from trainer.ranking import BINS
 
 _TEMPLATES = os.path.join(os.path.dirname(__file__), "templates")
@@ -37,10 +38,10 @@ def render(facts: dict, strips: dict[str, list[dict]], problem: str | None) -> s
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "score": _score,
+        "score": score_text,
         "signed": _signed,
         "share": _share,
-        "duration": _duration,
+        "duration": duration_text,
         "moment": _moment,
         "number": _number,
     }
@@ -85,14 +86,16 @@ def _lead(facts: dict) -> str:
     metrics, baseline = facts["metrics"], facts["baseline"]
     if not metrics:
         return "No model was evaluated."
-    score = _score(metrics.get("mean_iou"), (facts["intervals"] or {}).get("mean_iou"))
+    score = score_text(metrics.get("mean_iou"), (facts["intervals"] or {}).get("mean_iou"))
     text = f"Mean IoU is {score} on {facts['evaluation']['photos']:,} evaluation photos. "
     if baseline:
         model = facts["baseline_model"] or {}
         names = [f"version {model['version']}"] if model.get("version") else []
         names += [f"run {model['run_id']}"] if model.get("run_id") else []
         of = f" ({', '.join(names)})" if names else ""
-        return text + f"The blessed model it was compared with{of} has {_score(baseline.get('mean_iou'))} on the same."
+        return (
+            text + f"The blessed model it was compared with{of} has {score_text(baseline.get('mean_iou'))} on the same."
+        )
     if facts["lost_baseline"]:
         return text + facts["lost_baseline"][0].upper() + facts["lost_baseline"][1:] + "."
     return text + "There was no blessed model to compare with, so the value thresholds alone decided."
@@ -264,28 +267,12 @@ def _timing(facts: dict) -> list[dict]:
     ]
 
 
-def _score(value: float | None, half: float | None = None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if half is None else f"{value:.3f} ± {half:.3f}"
-
-
 def _signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.3f}".replace("-", "−")
 
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _moment(timestamp: float) -> str:
