@@ -83,6 +83,16 @@ def test_a_run_without_any_record_of_its_own_still_has_a_page():
     assert "kept no setup" in text
 
 
+def test_what_people_did_by_hand_is_told_with_who_and_why():
+    blessing = {"by": "ana", "at": 1.79e9, "reason": "masks checked by eye", "version": 17}
+    rollback = {"by": "ben", "at": 1.79e9, "reason": "worse at night", "left": 17, "returned_to": 16, "version": 18}
+    text = text_of(render(facts("blessed", blessing=blessing, rollback=rollback), {}, None))
+    assert "Blessed by hand by ana on 21 September 2026, 14:13 UTC: masks checked by eye" in text
+    assert (
+        "Rolled back by ben on 21 September 2026, 14:13 UTC, from version 17 to 16, live as 18: worse at night" in text
+    )
+
+
 HOSTILE = '"><script>alert(1)</script>'
 
 
