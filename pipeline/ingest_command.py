@@ -2,6 +2,7 @@
 
 import glob
 import os
+import sys
 import threading
 
 from rich.console import Console
@@ -21,7 +22,8 @@ def ingest_with_progress(
     quiet: bool,
 ):
     """Runs `components.ingest.ingest.ingest` as the only writer of the workspace and returns its outcome."""
-    console = Console(stderr=True, quiet=quiet)
+    # Where nobody watches, a bar leaves an empty line.
+    console = Console(stderr=True, quiet=quiet or not sys.stderr.isatty())
     with workspace.writer("ingest"), Progress(console=console, transient=True) as progress:
         task = progress.add_task("starting", total=None)
         from components.ingest.ingest import ingest

@@ -231,6 +231,7 @@ def test_ingest_tells_its_result_as_json_and_nothing_else(tmp_path, pets):
         "train": 2,
         "eval": 1,
     }
+    assert result.stderr == ""
     again = json.loads(ingest(pets, tmp_path / "w", "--max-quarantine", "0.5", "--json").stdout)
     assert (again["written"], again["span"]) == (False, 1)
 
