@@ -17,7 +17,7 @@ def values(arguments: list[str]) -> list[str]:
     """The arguments as Beam reads them, for a pipeline that starts right away.
 
     Raises:
-      UsageError: if a variable is not set, or see `check`.
+      UsageError: see `check`.
     """
     check(arguments)
     return [resolved(argument, _FIELD) for argument in arguments]
@@ -42,18 +42,20 @@ def placeholders(arguments: list[str]) -> list:
 
 
 def check(arguments: list[str]) -> None:
-    """Sees to it that Beam knows each option with a `${NAME}`.
+    """Sees to it, before anything starts, that each `${NAME}` is set and stands in an option that Beam knows.
 
     Raises:
-      UsageError: if it does not: it would write the option into the log, value and all, and ignore it.
+      UsageError: if not: Beam would write an option that it does not know into the log, value and all.
     """
-    secret = [argument for argument in arguments if REFERENCE.search(argument)]
-    if not secret:
+    named = [argument for argument in arguments if REFERENCE.search(argument)]
+    for argument in named:
+        resolved(argument, _FIELD)
+    if not named:
         return
     from apache_beam.options.pipeline_options import PipelineOptions
 
     known = PipelineOptions([]).get_all_options()
-    for argument in secret:
+    for argument in named:
         name = argument.partition("=")[0]
         if name.removeprefix("--") not in known:
             raise UsageError(f"{_FIELD}: {name} is no option that Beam knows; mend its name or drop it")

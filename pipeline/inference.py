@@ -15,6 +15,7 @@ from components.mask_writer.records import MaskManifest, export, exported_before
 from components.paths import is_inside
 from components.photo_example_gen.listing import write_listing
 from components.pusher.versions import live_version, origin, version_folder
+from pipeline.beam_arguments import check
 from pipeline.config import Config
 from pipeline.execute import watch
 from pipeline.records import INFERENCE
@@ -51,6 +52,7 @@ def plan_inference(config: Config, workspace: Workspace, span: int | None, image
     version = live_version(workspace.serving)
     if version is None:
         raise UsageError(f"{workspace.serving} holds no model; run segpipe run --workspace {workspace.root} first")
+    check(config.beam_args)
     version_folder(workspace.serving, version)
     model = origin(workspace.serving, version)
     if model is None or not os.path.isdir(model):

@@ -7,7 +7,7 @@ from components.example_gen.window import refuse_leaks, write_window
 from components.ingest.settings import settings_record
 from components.ingest.sources import SPLITS
 from components.ingest.spans import list_spans, read_manifest
-from components.secrets import resolved
+from pipeline.beam_arguments import check
 from pipeline.config import Config
 from pipeline.schema_file import schema_for
 from pipeline.workspace import Workspace
@@ -99,8 +99,7 @@ def plan(config: Config, workspace: Workspace, span: int | None) -> Places:
         check_weights(config.model)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    for argument in config.beam_args:
-        resolved(argument, "beam_args")
+    check(config.beam_args)
     chosen = choose_span(config, workspace, span)
     trained = [chosen]
     if config.training.warm_start:

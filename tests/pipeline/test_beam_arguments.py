@@ -7,7 +7,7 @@ from tfx.orchestration.portable.data_types import ExecutionInfo
 
 from components.anomaly_gate.executor import Executor
 from components.errors import UsageError
-from pipeline.beam_arguments import placeholders, values
+from pipeline.beam_arguments import check, placeholders, values
 
 ARGUMENTS = ["--runner=DirectRunner", "--s3_secret_access_key=${A}", "--temp_location=gs://${B}/${A}/tmp"]
 MEANT = ["--runner=DirectRunner", "--s3_secret_access_key=one$", "--temp_location=gs://two/one$/tmp"]
@@ -42,3 +42,10 @@ def test_arguments_without_names_are_handed_on_as_they_are():
 def test_an_option_with_a_secret_that_beam_would_write_into_its_log_is_refused(convert):
     with pytest.raises(UsageError, match="beam_args: --s3_secret_key is no option that Beam knows; mend its name"):
         convert(["--s3_secret_key=${A}"])
+
+
+@pytest.mark.parametrize("convert", [values, placeholders, check])
+def test_a_variable_that_is_not_set_is_found_before_anything_starts(monkeypatch, convert):
+    monkeypatch.delenv("B")
+    with pytest.raises(UsageError, match="beam_args: the environment variable B is not set; set it or drop"):
+        convert(ARGUMENTS)

@@ -53,13 +53,21 @@ class Served:
 
     def baseline(self) -> str:
         """The name of the model that TFX's resolver takes as baseline, by the rule of its source."""
-        config = mlmd.ConnectionConfig()
-        config.sqlite.filename_uri = self.store.path
-        store = ml_metadata.MetadataStore(config)
+        store = self._open()
         blessings = [a.custom_properties for a in store.get_artifacts_by_type("ModelBlessing")]
         blessed = {p["current_model_id"].int_value for p in blessings if p["blessed"].int_value == 1}
         models = [a for a in store.get_artifacts_by_type("Model") if a.state == mlmd.Artifact.LIVE and a.id in blessed]
         return os.path.basename(max(models, key=lambda artifact: artifact.id).uri)
+
+    def blessed(self) -> set[str]:
+        """The names of the models that have a blessing."""
+        blessings = [a.custom_properties for a in self._open().get_artifacts_by_type("ModelBlessing")]
+        return {os.path.basename(p["current_model"].string_value) for p in blessings if p["blessed"].int_value == 1}
+
+    def _open(self) -> ml_metadata.MetadataStore:
+        config = mlmd.ConnectionConfig()
+        config.sqlite.filename_uri = self.store.path
+        return ml_metadata.MetadataStore(config)
 
     def run(self, name: str):
         return {run.run_id: run for run in list_runs(self.workspace.metadata)}[name]
@@ -86,7 +94,7 @@ def test_the_model_before_goes_live_as_a_new_version_and_is_the_baseline(three):
         f"in {served.serving}/{new}\n"
     )
     assert list_versions(served.serving) == [*versions.values(), new] and new > versions["c"]
-    assert (served.served(), served.baseline()) == ("b", "b")
+    assert (served.served(), served.baseline(), served.blessed()) == ("b", "b", {"a", "b"})
     assert origin(served.serving, new) == origin(served.serving, versions["b"])
 
 
