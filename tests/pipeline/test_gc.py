@@ -103,6 +103,14 @@ def test_the_models_that_are_served_stay_however_old_and_so_does_the_baseline(ru
     assert runs.there("Trainer", "model") == ["1", "4"]
 
 
+def test_the_model_of_every_version_that_is_there_stays(runs):
+    for name in ("1", "2", "3"):
+        runs.run(name)
+    runs.run("4", "refused")
+    runs.gc("--keep-runs", "1")
+    assert runs.there("Trainer", "model") == ["1", "2", "3", "4"]
+
+
 def test_runs_that_did_not_end_do_not_count_but_what_they_made_is_cache(runs):
     for name, verdict in {"1": "refused", "2": "refused", "3": "interrupted", "4": "interrupted"}.items():
         runs.run(name, verdict)
