@@ -142,7 +142,7 @@ def run(workspace, as_json, config, engine, span, tuned, quiet) -> None:
 
 def _print_result(workspace, execution) -> None:
     from components.run_report import PICTURE
-    from pipeline.tables import blessing_text, result_table, scores_table
+    from pipeline.tables import blessing_text, result_lines, scores_table
 
     finished, console = execution.run, stdout_console()
     if finished.summary:
@@ -157,7 +157,8 @@ def _print_result(workspace, execution) -> None:
     places = {"report": execution.report, "picture": picture if os.path.isfile(picture) else None, "log": execution.log}
     if finished.version is not None:
         places = {"model": os.path.join(workspace.serving, str(finished.version))} | places
-    console.print(result_table(finished, places))
+    for line in result_lines(finished, places):
+        console.print(line, soft_wrap=True)
     if execution.report is None:
         console.print("warning: the report could not be made; the log says why", soft_wrap=True)
     if finished.verdict != "refused":

@@ -83,28 +83,23 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
     return table
 
 
-def result_table(run: RunRecord, places: dict[str, str | None]) -> Table:
-    """A finished run in a few lines: what became of it, how long it took, and where things are.
+def result_lines(run: RunRecord, places: dict[str, str | None]) -> list[str]:
+    """A finished run in a few lines of markup: what became of it, how long it took, and where things are.
+
+    They are no table, since a path that is folded can be neither clicked nor copied.
 
     Args:
       run: as recorded.
       places: what -> path; None leaves the line out.
     """
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
     states = [node.state for node in run.nodes.values()]
     spent = sum(node.seconds for node in run.nodes.values() if node.state != "cached")
-    table.add_row("run", run.run_id)
-    table.add_row("verdict", f"[{COLOURS[run.verdict]}]{run.verdict}[/]")
-    if run.version is not None:
-        table.add_row("version", str(run.version))
     cached = states.count("cached")
-    table.add_row("components", f"{len(states) - cached} executed in {duration_text(spent)}, {cached} cached")
-    for what, path in places.items():
-        if path is not None:
-            table.add_row(what, escape(path))
-    return table
+    rows = {"run": run.run_id, "verdict": f"[{COLOURS[run.verdict]}]{run.verdict}[/]"}
+    rows |= {"version": str(run.version)} if run.version is not None else {}
+    rows["components"] = f"{len(states) - cached} executed in {duration_text(spent)}, {cached} cached"
+    rows |= {what: escape(path) for what, path in places.items() if path is not None}
+    return [f"[dim]{what:<11}[/dim] {value}" for what, value in rows.items()]
 
 
 def diff_tables(names: list[str], found: dict[str, dict[str, list]]) -> list[Table]:

@@ -12,7 +12,7 @@ from stored_runs import GOOD, REFUSED, Store, blessed_by_hand, evaluated, pushed
 
 from components.errors import SegpipeError
 from pipeline.records import INFERENCE, list_runs, newest_run, run_summary
-from pipeline.tables import runs_table, scores_table
+from pipeline.tables import result_lines, runs_table, scores_table
 
 
 @pytest.fixture
@@ -226,6 +226,21 @@ def test_the_table_of_runs_says_verdict_score_and_what_is_live(store):
     assert rows[0] == ["r1", "pushed", "17", "(live)", "0.610", "2", "of", "2"]
     assert rows[1] == ["r2", "refused", "0.310", "2", "of", "2", "mean_iou", "is", "under", "0.5"]
     assert rows[2] == ["r3", "running", "-", "1", "of", "2", "Trainer"]
+
+
+def test_the_lines_of_a_result_hold_whole_paths_however_narrow_the_terminal(store):
+    store.node("r1", "Trainer", "CACHED")
+    evaluated(store, "r1", GOOD)
+    pushed(store, "r1")
+    path = "/home/[ana]/" + 30 * "long/" + "report.html"
+    console = Console(width=40)
+    with console.capture() as capture:
+        for line in result_lines(list_runs(store.path)[0], {"report": path, "picture": None}):
+            console.print(line, soft_wrap=True)
+    lines = [line.split() for line in capture.get().splitlines()]
+    assert lines[:3] == [["run", "r1"], ["verdict", "pushed"], ["version", "17"]]
+    assert lines[3][:4] == ["components", "2", "executed", "in"] and lines[3][-2:] == ["1", "cached"]
+    assert lines[4:] == [["report", path]]
 
 
 def test_the_table_of_scores_shows_a_dash_for_what_is_undefined():
