@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 
 from components.evaluator import SUMMARY
-from components.run_report.data import anomaly_facts, span_facts, statistics_facts
+from components.run_report.data import named_anomalies, span_facts, statistics_facts
 from components.run_report.facts import CURVE
 from components.run_report.words import score_text
 from pipeline.records import NodeRecord, RunRecord
@@ -40,7 +40,7 @@ def _transform(node: NodeRecord, run: RunRecord) -> str:
 
 
 def _anomalies(node: NodeRecord, run: RunRecord) -> str:
-    count = len(anomaly_facts(node.output("anomalies").uri)["anomalies"])
+    count = len(named_anomalies(node.output("anomalies").uri))
     return {0: "no anomaly", 1: "1 anomaly"}.get(count, f"{count} anomalies")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from components.errors import UsageError
 from components.run_report.facts import Stored, run_facts
@@ -10,7 +11,7 @@ from pipeline.run_setup import read_setup
 from pipeline.workspace import Workspace
 
 LATEST = "latest"
-_COUNTS = "counts"
+_COUNTS, _DRIFT = "counts", "drift"
 _HISTORY = 60
 
 
@@ -71,8 +72,10 @@ def stored_records(run: RunRecord, runs: Sequence[RunRecord]) -> Stored:
         artifact = run.output(node, key)
         return None if artifact is None else artifact.uri
 
-    conservation = run.output("Conservation", "blessing")
-    counts = "" if conservation is None else conservation.custom_properties[_COUNTS].string_value
+    def left(node: str, key: str, name: str) -> Any:
+        artifact = run.output(node, key)
+        return json.loads(artifact.custom_properties[name].string_value or "null") if artifact is not None else None
+
     canary = run.output("ModelCanary", "blessing")
     return Stored(
         window=_parameter(run, "SpanExampleGen", "window"),
@@ -82,7 +85,8 @@ def stored_records(run: RunRecord, runs: Sequence[RunRecord]) -> Stored:
         examples=uri("SpanExampleGen", "examples"),
         model=uri("Trainer", "model"),
         training=uri("Trainer", "model_run"),
-        counts=json.loads(counts) if counts else None,
+        counts=left("Conservation", "blessing", _COUNTS),
+        drift=left("AnomalyGate", "blessing", _DRIFT),
         canary=canary and {k: canary.custom_properties[k].double_value for k in ("latency_ms", "memory_mb")},
     )
 

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.anomaly_gate.anomalies import FILE, describe_anomalies
 from components.example_gen.window import Window
@@ -111,25 +111,12 @@ def _number(stats: statistics_pb2.NumericStatistics) -> dict:
     }
 
 
-def anomaly_facts(folder: str) -> dict[str, list]:
-    """What TFDV found against schema and previous data.
-
-    Args:
-      folder: of the ExampleAnomalies artifact.
-
-    Returns:
-      `anomalies`: sentences; `drift`: `split`, `feature`, `value` and `threshold` of each comparison with other data.
-    """
-    anomalies, drift = [], []
+def named_anomalies(folder: str) -> list[str]:
+    """What TFDV found against the schema, a sentence each; `folder` is that of the ExampleAnomalies artifact."""
+    named = []
     for split in SPLITS:
         path = os.path.join(folder, f"Split-{split}", FILE)
-        if not os.path.isfile(path):
-            continue
-        with open(path, "rb") as file:
-            serialised = file.read()
-        anomalies += [f"{split}: {text}" for text in describe_anomalies(serialised)]
-        for info in anomalies_pb2.Anomalies.FromString(serialised).drift_skew_info:
-            for measurement in (*info.drift_measurements, *info.skew_measurements):
-                compared = {"value": measurement.value, "threshold": measurement.threshold}
-                drift.append({"split": split, "feature": ".".join(info.path.step), **compared})
-    return {"anomalies": anomalies, "drift": drift}
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                named += [f"{split}: {text}" for text in describe_anomalies(file.read())]
+    return named

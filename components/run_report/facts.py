@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.evaluator.settings import GateSettings
-from components.run_report.data import anomaly_facts, span_facts, statistics_facts
+from components.run_report.data import named_anomalies, span_facts, statistics_facts
 from components.run_report.gate import gate_rows
 from components.run_report.settings import ModelCardSettings
 from trainer.features import FeatureSpec
@@ -29,6 +29,8 @@ class Stored:
       statistics, anomalies, examples, model, training: folders of artifacts.
       previous_statistics: of the newest earlier run on other data.
       counts: split -> stage -> examples, as Conservation left them.
+      drift: what AnomalyGate compared with the span before, as it left it: `feature`, `span`, `previous`, `now`,
+        `before`, `distance`, `threshold` and `value`.
       canary: `latency_ms` and `memory_mb` of the exported model.
     """
 
@@ -40,6 +42,7 @@ class Stored:
     model: str | None = None
     training: str | None = None
     counts: dict[str, dict[str, int]] | None = None
+    drift: list[dict] | None = None
     canary: dict[str, float] | None = None
 
 
@@ -110,9 +113,15 @@ def _data(stored: Stored, evaluation: dict | None) -> dict:
     spans = None if gone else span_facts(stored.window)
     statistics = statistics_facts(stored.statistics) if stored.statistics else {}
     previous = statistics_facts(stored.previous_statistics) if stored.previous_statistics else {}
-    found = anomaly_facts(stored.anomalies) if stored.anomalies else {"anomalies": None, "drift": []}
-    counts = stored.counts or _counts(spans, statistics, evaluation)
-    return {"window": spans, "statistics": statistics, "previous": previous, "counts": counts} | found
+    anomalies = named_anomalies(stored.anomalies) if stored.anomalies else None
+    return {
+        "window": spans,
+        "statistics": statistics,
+        "previous": previous,
+        "counts": stored.counts or _counts(spans, statistics, evaluation),
+        "anomalies": anomalies,
+        "drift": stored.drift or [],
+    }
 
 
 def _counts(spans: dict | None, statistics: dict, evaluation: dict | None) -> dict[str, dict[str, int]]:

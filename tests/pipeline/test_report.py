@@ -1,11 +1,13 @@
 """From MLMD to the facts of a run: which run it was compared with, which data came before, and which run is meant."""
 
 import json
+import re
 
 import pytest
 from stored_runs import GOOD, Store, evaluated, pushed
 
 from components.errors import UsageError
+from components.run_report.page import render
 from pipeline.records import list_runs
 from pipeline.report import collect_facts, find_run, stored_records
 from pipeline.workspace import Workspace
@@ -83,6 +85,16 @@ def test_counts_of_the_conservation_are_taken_as_they_are(store):
     counts = {"train": {"manifest": 3, "Transform": 3}}
     store.node("r1", "Conservation", "COMPLETE", blessing={"counts": json.dumps(counts)})
     assert facts_of(store, "r1")["data"]["counts"] == counts
+
+
+def test_what_the_gate_compared_with_the_span_before_is_on_the_page(store):
+    drift = {"feature": "brightness", "span": 2, "previous": 1, "now": 0.61, "before": 0.5, "distance": 0.19}
+    drift |= {"threshold": 0.25, "value": None}
+    store.node("r1", "AnomalyGate", "COMPLETE", blessing={"drift": json.dumps([drift])})
+    facts = facts_of(store, "r1")
+    assert facts["data"]["drift"] == [drift]
+    row = render(facts, {}, None).partition('<th scope="row">brightness</th>')[2].partition("</tr>")[0]
+    assert re.findall(r">([^<]+)</td>", row) == ["2 and 1", "0.610", "0.500", "0.190", "0.250"]
 
 
 def test_a_run_that_is_not_there_is_one_sentence(store):

@@ -13,7 +13,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from components.example_gen.window import write_window
 from components.ingest.ingest import ingest
 from components.ingest.settings import DataSettings
-from components.run_report.data import anomaly_facts, span_facts, statistics_facts
+from components.run_report.data import named_anomalies, span_facts, statistics_facts
 from trainer.features import FeatureSpec
 
 TRAIN, TEST = ["pug_1", "pug_2", "Bengal_1"], ["pug_3"]
@@ -78,20 +78,14 @@ def test_statistics_tell_class_balance_and_sizes_as_tfdv_measured_them(bench, tm
     assert sum(count for *_, count in width["histogram"]) == 3
 
 
-def test_anomalies_and_distances_are_told_by_split(tmp_path):
+def test_anomalies_are_told_by_split(tmp_path):
     message = anomalies_pb2.Anomalies()
     message.anomaly_info["breed"].description = "unexpected value Unicorn"
-    drift = message.drift_skew_info.add()
-    drift.path.step.append("brightness")
-    drift.drift_measurements.add(value=0.25, threshold=0.2)
     (tmp_path / "Split-train").mkdir()
     (tmp_path / "Split-train" / "SchemaDiff.pb").write_bytes(message.SerializeToString())
-    assert anomaly_facts(str(tmp_path)) == {
-        "anomalies": ["train: breed: unexpected value Unicorn"],
-        "drift": [{"split": "train", "feature": "brightness", "value": 0.25, "threshold": 0.2}],
-    }
+    assert named_anomalies(str(tmp_path)) == ["train: breed: unexpected value Unicorn"]
 
 
 def test_a_run_whose_artifacts_are_gone_has_no_figures(tmp_path):
     assert statistics_facts(str(tmp_path / "gone")) == {}
-    assert anomaly_facts(str(tmp_path / "gone")) == {"anomalies": [], "drift": []}
+    assert named_anomalies(str(tmp_path / "gone")) == []
