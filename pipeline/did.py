@@ -82,5 +82,6 @@ _TELL: dict[str, Callable[[NodeRecord, RunRecord], str]] = {
     "ModelCanary": _canary,
     "SegmentationEvaluator": _evaluator,
     "GoldenEvaluator": _evaluator,
+    "Conservation": lambda node, run: "all counts agree",
     "AtomicPusher": _pusher,
 }
