@@ -1,7 +1,6 @@
 """Which version answers, what is in memory, and that nothing broken or gone takes anything along."""
 
 import asyncio
-import gc
 import shutil
 import time
 import weakref
@@ -129,7 +128,6 @@ def test_what_is_unloaded_leaves_the_memory(folder):
         del model
         shutil.rmtree(folder / "2")
         await store.refresh()
-        gc.collect()
         assert store.loaded == [1]
         assert seen() is None
 
