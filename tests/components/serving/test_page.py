@@ -173,7 +173,7 @@ def test_several_photos_each_in_its_turn_and_a_broken_one_spoils_none(browser, u
         assert not seen.page.locator("#canvas").is_visible()
         assert seen.violations() == []
         seen.page.get_by_role("button", name="big.png").click()
-        seen.page.get_by_text("300x300 pixels are more than data.max_pixels 20000").wait_for()
+        alert.get_by_text("300x300 pixels are more than data.max_pixels 20000").wait_for()
         seen.page.get_by_role("button", name="dark.png").click()
         seen.page.get_by_text("dark.png, 40 × 40").wait_for()
         assert not alert.is_visible()
