@@ -15,12 +15,15 @@ REASON, BLESSED_BY, VERSION = "reason", "blessed_by", "pushed_version"
 
 @dataclass(frozen=True)
 class Blessing:
-    """Why and by whom (a login name) a model was blessed, when (seconds since 1970), and the version it became."""
+    """Why and by whom (a login name) a model was blessed, when (seconds since 1970), the version it became, and the id
+    of the execution, which orders it among the runs: clocks go back.
+    """
 
     reason: str
     by: str
     at: float
     version: int
+    execution: int
 
 
 def read_blessings(store: metadata_store.MetadataStore) -> dict[str, Blessing]:
@@ -34,6 +37,7 @@ def read_blessings(store: metadata_store.MetadataStore) -> dict[str, Blessing]:
                 by=properties[BLESSED_BY].string_value,
                 at=artifact.create_time_since_epoch / 1000,
                 version=properties[VERSION].int_value,
+                execution=_maker(store, artifact.id),
             )
     return found
 
@@ -45,3 +49,8 @@ def login_name() -> str:
     except KeyError:
         # A container may run under a number that no account has.
         return f"uid {os.getuid()}"
+
+
+def _maker(store: metadata_store.MetadataStore, artifact_id: int) -> int:
+    events = store.get_events_by_artifact_ids([artifact_id])
+    return next(event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT)

@@ -19,18 +19,37 @@ class Group(click.Group):
     """Prints a SegpipeError as one sentence and exits with its status."""
 
     def invoke(self, context: click.Context):
-        try:
-            return super().invoke(context)
-        except SegpipeError as error:
-            if context.params["debug"]:
-                traceback.print_exc()
-            click.echo(f"segpipe: {error}", err=True)
-            sys.exit(error.exit_status)
-        except OSError as error:
-            if context.params["debug"] or error.filename is None:
+        from pipeline.stopping import ended_by_interrupt
+
+        with ended_by_interrupt():
+            try:
+                return super().invoke(context)
+            except click.exceptions.Exit:
                 raise
-            click.echo(f"segpipe: {error.filename}: {error.strerror}; check the path", err=True)
-            sys.exit(UsageError.exit_status if isinstance(error, _WRONG_PATHS) else SegpipeError.exit_status)
+            except Exception as error:  # noqa: BLE001, a full disk shows as whatever the library at work makes of it
+                told = _sentence(error)
+                if told is None:
+                    raise
+                if context.params["debug"]:
+                    traceback.print_exc()
+                sentence, status = told
+                click.echo(f"segpipe: {sentence}", err=True)
+                sys.exit(status)
+
+
+def _sentence(error: Exception) -> tuple[str, int] | None:
+    """What to tell of an error, and the exit status; None for one that only its traceback explains."""
+    from pipeline.no_space import no_space
+
+    if isinstance(error, SegpipeError):
+        return str(error), error.exit_status
+    full = no_space(error)
+    if full is not None:
+        return f"{full}, then run the same command again", SegpipeError.exit_status
+    if isinstance(error, OSError) and error.filename is not None:
+        status = UsageError.exit_status if isinstance(error, _WRONG_PATHS) else SegpipeError.exit_status
+        return f"{error.filename}: {error.strerror}; check the path", status
+    return None
 
 
 def with_workspace(command):

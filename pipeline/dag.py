@@ -17,12 +17,11 @@ from components.trainer.component import SegmentationTrainer
 from pipeline.beam_arguments import placeholders
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
-from pipeline.plan import Places
+from pipeline.plan import RUN_FN, Places
 from trainer.checkpoint import content_key
 from trainer.pretrained import weights_digest
 
 PREPROCESSING_FN = "trainer.preprocessing.preprocessing_fn"
-RUN_FN = "trainer.train.run_fn"
 TUNER_FN = "trainer.tuner.tuner_fn"
 
 

@@ -10,6 +10,7 @@ from components.errors import SegpipeError
 from components.run_report import PAGE
 from pipeline.config import Config
 from pipeline.did import what_it_did
+from pipeline.no_space import no_space
 from pipeline.plan import plan
 from pipeline.progress import RunProgress, output_to
 from pipeline.records import RunRecord, newest_run
@@ -47,7 +48,7 @@ def execute(config: Config, workspace: Workspace, engine: str, span: int | None,
     def start(log: str) -> None:
         from pipeline import local_runner
 
-        local_runner.run(config, workspace, engine, span, log=log)
+        local_runner.launch(config, workspace, engine, span, log=log)
 
     run, log = watch(workspace, "run", quiet, start)
     page = os.path.join(workspace.report(run.run_id), PAGE)
@@ -61,7 +62,7 @@ def watch(
     start: Callable[[str], None],
     kind: str = "",
 ) -> tuple[RunRecord, str]:
-    """Runs a pipeline with its progress on the terminal and its output in a log.
+    """Runs a pipeline with its progress on the terminal and its output in a log, as the only writer of the workspace.
 
     Args:
       workspace: where it runs.
@@ -74,8 +75,14 @@ def watch(
       The record of the run, whether it came through or was refused, and the path of the log.
 
     Raises:
-      SegpipeError: if a component failed; it names the component and the log.
+      SegpipeError: if the workspace is in use, its database is damaged, or a component failed; it names the component
+        and the log.
     """
+    with workspace.writer(doing):
+        return _watch(workspace, doing, quiet, start, kind)
+
+
+def _watch(workspace, doing, quiet, start, kind) -> tuple[RunRecord, str]:
     log = os.path.join(workspace.logs, time.strftime(f"{doing}-%Y%m%d-%H%M%S.log"))
     before = newest_run(workspace.metadata, kind)
 
@@ -110,5 +117,9 @@ def _run(start: Callable[[], None], progress: RunProgress) -> Exception | None:
 
 def failure(what: str, problem: Exception | None, log: str) -> SegpipeError:
     """The sentence for what broke, naming the log; `problem` is None if nothing was raised and nothing recorded."""
+    # A log lies in `logs/` of its workspace.
+    full = no_space(problem, os.path.dirname(os.path.dirname(log))) if problem else None
+    if full is not None:
+        return SegpipeError(f"{what} failed: {full}, then run again, which goes on from there; the log is {log}")
     last = traceback.format_exception_only(problem)[-1].strip().splitlines() if problem else ["it left no record"]
     return SegpipeError(f"{what} failed ({last[0]}); the log is {log}; mend the cause and run again")

@@ -152,7 +152,11 @@ def infer(
     def start(_: str) -> None:
         from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-        with workspace.writer("infer"):
+        from pipeline.launching import launching
+
+        with launching(workspace):
+            if not os.path.isdir(request.model):
+                raise UsageError(f"{request.model}: was damaged and is gone; push a new model with segpipe run")
             LocalDagRunner().run(create_inference_pipeline(config, workspace, request))
 
     run, log = watch(workspace, "infer", quiet, start, INFERENCE)

@@ -1,6 +1,7 @@
 """Ingest from the command line's view: one writer, and a bar that follows the bytes of the shards."""
 
 import glob
+import logging
 import os
 import sys
 import threading
@@ -30,6 +31,8 @@ def ingest_with_progress(
         from pipeline.beam_arguments import values
 
         beam_args = values(config.beam_args)
+        # Beam writes the traceback of what it raises to standard error too, before anyone can tell it in a sentence.
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         total = sum(entry.stat().st_size for folder in (images, masks) for entry in _entries(folder))
         progress.update(task, description="ingesting", total=total or None)
         finished = threading.Event()

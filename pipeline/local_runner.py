@@ -8,25 +8,15 @@ SEGPIPE_CONFIG (default: none) and SEGPIPE_SPAN (default: the newest).
 """
 
 import os
+import sys
 
-from tfx import v1 as tfx
-from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+from absl import logging
 
+from components.errors import SegpipeError
 from pipeline.config import Config, load_config
-from pipeline.dag import RUN_FN, create_pipeline
-from pipeline.plan import plan
-from pipeline.recording import recording
-from pipeline.rollback import complete_rollback
+from pipeline.plan import RUN_FN, plan
+from pipeline.stopping import ended_by_interrupt
 from pipeline.workspace import Workspace
-
-ENGINES = {"local": tfx.orchestration.LocalDagRunner, "beam": BeamDagRunner}
-
-
-def build(config: Config, workspace: Workspace, span: int | None, run_fn: str = RUN_FN) -> tfx.dsl.Pipeline:
-    """The pipeline of a workspace on a span, with its metadata in SQLite."""
-    places = plan(config, workspace, span)
-    metadata = tfx.orchestration.metadata.sqlite_metadata_connection_config(workspace.metadata)
-    return create_pipeline(config, places, metadata, run_fn)
 
 
 def run(
@@ -48,25 +38,54 @@ def run(
       log: path of the log, for the report.
 
     Raises:
-      SegpipeError: if the workspace is in use.
+      SegpipeError: if the workspace is in use, or its database is damaged or gone.
       Exception: whatever a component raises.
     """
     with workspace.writer("run"):
-        complete_rollback(workspace)
-        pipeline = build(config, workspace, span, run_fn)
-        with recording(config, workspace, engine, log) as recorded:
-            recorded(ENGINES[engine])().run(pipeline)
+        launch(config, workspace, engine, span, run_fn, log)
+
+
+def launch(
+    config: Config,
+    workspace: Workspace,
+    engine: str,
+    span: int | None = None,
+    run_fn: str = RUN_FN,
+    log: str | None = None,
+) -> None:
+    """As `run`, for a caller who holds the workspace's lock."""
+    # A second writer is refused before the twenty seconds that TFX takes to import.
+    from tfx import v1 as tfx
+    from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+
+    from pipeline.dag import create_pipeline
+    from pipeline.launching import launching
+    from pipeline.recording import recording
+    from pipeline.rollback import complete_rollback
+
+    complete_rollback(workspace)
+    runner = {"local": tfx.orchestration.LocalDagRunner, "beam": BeamDagRunner}[engine]
+    places = plan(config, workspace, span)
+    metadata = tfx.orchestration.metadata.sqlite_metadata_connection_config(workspace.metadata)
+    with launching(workspace), recording(config, workspace, engine, log) as recorded:
+        recorded(runner)().run(create_pipeline(config, places, metadata, run_fn))
 
 
 def main() -> None:
-    """Runs what the environment names."""
+    """Runs what the environment names, with TFX's log on standard error."""
+    logging.set_verbosity(logging.INFO)
     span = os.environ.get("SEGPIPE_SPAN")
-    run(
-        load_config(os.environ.get("SEGPIPE_CONFIG")),
-        Workspace.at(os.environ.get("SEGPIPE_WORKSPACE", "workspace")),
-        "local",
-        None if span is None else int(span),
-    )
+    with ended_by_interrupt():
+        try:
+            run(
+                load_config(os.environ.get("SEGPIPE_CONFIG")),
+                Workspace.at(os.environ.get("SEGPIPE_WORKSPACE", "workspace")),
+                "local",
+                None if span is None else int(span),
+            )
+        except SegpipeError as error:
+            print(f"segpipe: {error}", file=sys.stderr)
+            sys.exit(error.exit_status)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from pipeline.schema_file import schema_for
 from pipeline.workspace import Workspace
 from trainer.pretrained import check_weights
 
+RUN_FN = "trainer.train.run_fn"
+
 
 @dataclass(frozen=True)
 class Places:

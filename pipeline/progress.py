@@ -31,8 +31,7 @@ def output_to(log: str) -> Iterator[Console]:
       log: path; its folder is made where it is missing.
     """
     os.makedirs(os.path.dirname(log), exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     saved = os.dup(1), os.dup(2)
     with open(saved[1], "w", encoding="utf-8", closefd=False) as terminal, open(log, "ab") as file:
         os.dup2(file.fileno(), 1)
@@ -40,12 +39,23 @@ def output_to(log: str) -> Iterator[Console]:
         try:
             yield Console(file=terminal, highlight=False)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
             for descriptor, original in zip((1, 2), saved, strict=True):
                 os.dup2(original, descriptor)
     for original in saved:
         os.close(original)
+
+
+def _flush() -> None:
+    """Empties the buffers of standard output and error; on a full disk, what the log cannot take is dropped."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # It must hide neither what went wrong nor end up on the terminal.
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+                stream.flush()
 
 
 class RunProgress(logging.Handler):
@@ -84,7 +94,8 @@ class RunProgress(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         # Set by trainer/notes.py.
         if getattr(record, "note", False) and not self._quiet:
-            self._console.print(f"  {escape(f'{self.node}: {record.getMessage()}')}", soft_wrap=True)
+            node = f"{self.node}: " if self.node else ""
+            self._console.print(f"  {escape(node + record.getMessage())}", soft_wrap=True)
         if record.msg == _CACHED:
             self._cached = True
         elif record.msg in _RUNNING:

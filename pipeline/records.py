@@ -1,28 +1,22 @@
-"""What happened in each run, read from MLMD. Everything that reports on a run starts here.
+"""What happened in each run, read from MLMD. Everything that reports on a run starts here."""
 
-The database is read through a copy that SQLite makes consistently, so that polling never blocks a run, nor fails it.
-"""
-
-import contextlib
 import glob
 import itertools
 import json
 import os
-import sqlite3
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from components.anomaly_gate.anomalies import FILE, describe_anomalies
-from components.errors import SegpipeError
 from components.evaluator import SUMMARY
 from components.model_canary.refusal import refusal_file
 from components.pusher import LIVE, NEW_VERSION, ROLLED_BACK
 from pipeline.blessings import NODE as HAND_BLESSING
 from pipeline.blessings import Blessing, read_blessings
+from pipeline.metadata_file import exists, snapshot
 from pipeline.rollbacks import RecordedRollback, read_rollbacks
 from pipeline.run_setup import read_setup
 from pipeline.workspace import Workspace
@@ -113,25 +107,6 @@ def run_summary(run: RunRecord) -> dict:
     }
 
 
-@contextlib.contextmanager
-def _snapshot(path: str) -> Iterator[metadata_store.MetadataStore]:
-    with tempfile.TemporaryDirectory(prefix="segpipe-status-") as folder:
-        copy = os.path.join(folder, "metadata.db")
-        try:
-            with (
-                contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as source,
-                contextlib.closing(sqlite3.connect(copy)) as target,
-            ):
-                source.backup(target)
-        except sqlite3.DatabaseError as error:
-            raise SegpipeError(
-                f"{path}: cannot be read as a metadata database ({error}); move it away and run again"
-            ) from error
-        connection = metadata_store_pb2.ConnectionConfig()
-        connection.sqlite.filename_uri = copy
-        yield metadata_store.MetadataStore(connection)
-
-
 def list_runs(metadata: str, newest: int | None = None, writing: bool = False, kind: str = "") -> list[RunRecord]:
     """All runs of a workspace, oldest first.
 
@@ -142,11 +117,11 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False, k
       kind: `INFERENCE` lists the runs of batch inference; else all others are listed.
 
     Raises:
-      SegpipeError: if the database is damaged.
+      SegpipeError: if the database is damaged, or gone while artifacts that it knew are there.
     """
-    if not os.path.isfile(metadata) or not os.path.getsize(metadata):
+    if not exists(metadata):
         return []
-    with _snapshot(metadata) as store:
+    with snapshot(metadata) as store:
         types = {t.name for t in store.get_context_types()}
         contexts = store.get_contexts_by_type("pipeline_run") if "pipeline_run" in types else []
         contexts = sorted(contexts, key=lambda context: context.id)
@@ -196,7 +171,8 @@ def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Exe
     contexts = store.get_contexts_by_execution(execution.id)
     # TFX names the context of a node `<pipeline>.<node>`.
     pipeline, _, name = next(c.name.rpartition(".") for c in contexts if c.type == "node")
-    spent = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+    # A clock that was set back in between makes this negative.
+    spent = max(0, execution.last_update_time_since_epoch - execution.create_time_since_epoch)
     state = _STATES.Name(execution.last_known_state).lower()
     return NodeRecord(pipeline, name, execution.id, state, spent / 1000, execution.custom_properties)
 
@@ -239,7 +215,8 @@ def _bless(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing], l
     """
     attempt, model = run.nodes.get(HAND_BLESSING), run.output("Trainer", "model")
     blessing = blessings.get(model.uri) if model is not None else None
-    if blessing is not None and (run.started < blessing.at or live):
+    before = blessing is not None and run.nodes["AtomicPusher"].execution_id < blessing.execution
+    if blessing is not None and (before or live):
         run.verdict = "unchanged" if live else "blessed"
         run.blessing, run.version = blessing, blessing.version
     elif attempt is not None and attempt.state == "failed":

@@ -1,5 +1,6 @@
 """From the records of a run to its report; called after every run, and by `segpipe report` and `segpipe diff`."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -60,7 +61,7 @@ def collect_facts(workspace: Workspace, run: RunRecord, runs: Sequence[RunRecord
     """
     setup = read_setup(workspace, run.run_id)
     kept = None if setup is None else setup.model_dump()
-    history = _history([other for other in runs if other.started <= run.started][-_HISTORY:])
+    history = _history([*_earlier(run, runs), run][-_HISTORY:])
     stored = stored_records(run, runs)
     return run_facts(run_summary(run), run.summary, stored, kept, history, _baseline(run, runs))
 
@@ -99,12 +100,16 @@ def _parameter(run: RunRecord, node: str, name: str) -> str | None:
 def _previous_statistics(run: RunRecord, runs: Sequence[RunRecord]) -> str | None:
     """Statistics of the newest earlier run that worked on another window."""
     window = _parameter(run, "SpanExampleGen", "window")
-    for other in reversed(runs):
+    for other in reversed(_earlier(run, runs)):
         statistics = other.output("StatisticsGen", "statistics")
-        on_other_data = _parameter(other, "SpanExampleGen", "window") != window
-        if other.started < run.started and statistics is not None and on_other_data:
+        if statistics is not None and _parameter(other, "SpanExampleGen", "window") != window:
             return statistics.uri
     return None
+
+
+def _earlier(run: RunRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs before one, by their order: a clock may have been set back between them."""
+    return list(itertools.takewhile(lambda other: other.run_id != run.run_id, runs))
 
 
 def _baseline(run: RunRecord, runs: Sequence[RunRecord]) -> dict | None:

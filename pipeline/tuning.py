@@ -53,9 +53,10 @@ def tune(config: Config, workspace: Workspace, span: int | None, quiet: bool) ->
         from tfx import v1 as tfx
 
         from pipeline.dag import create_tuning_pipeline
+        from pipeline.launching import launching
 
         metadata = tfx.orchestration.metadata.sqlite_metadata_connection_config(workspace.metadata)
-        with workspace.writer("tune"):
+        with launching(workspace):
             tfx.orchestration.LocalDagRunner().run(create_tuning_pipeline(config, places, metadata))
 
     run, log = watch(workspace, "tune", quiet, start)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from components.errors import SegpipeError
+from pipeline.stopping import stoppable
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,15 @@ class Workspace:
         """Whether a live process holds the lock, by the note beside it: trying the lock could refuse a writer."""
         try:
             with open(self._holder, encoding="utf-8") as file:
-                os.kill(json.load(file)["pid"], 0)
+                note = json.load(file)
+            os.kill(note["pid"], 0)
         except PermissionError:
             # It lives, and belongs to another user.
             return True
         except (OSError, ValueError, KeyError):
             return False
-        return True
+        # A container that is started again gives the same numbers to other processes.
+        return _started(note["pid"]) == note.get("started")
 
     @property
     def _holder(self) -> str:
@@ -83,7 +86,10 @@ class Workspace:
 
     @contextmanager
     def writer(self, doing: str) -> Iterator[None]:
-        """Holds the workspace's lock; readers need none.
+        """Holds the workspace's lock; readers need none. Within it, SIGINT and SIGTERM end the process (`stopping`).
+
+        The lock is the kernel's, on a descriptor that neither forked nor executed children keep, so it goes with this
+        very process, however that ends.
 
         Args:
           doing: what the holder does, for the message that a second writer gets.
@@ -100,13 +106,24 @@ class Workspace:
                 f"{self.root} is in use by {_describe(self._holder)}; wait for it or use another --workspace"
             ) from error
         try:
-            with open(self._holder, "w", encoding="utf-8") as file:
-                json.dump({"pid": os.getpid(), "doing": doing}, file)
-            yield
+            with stoppable():
+                note = {"pid": os.getpid(), "started": _started(os.getpid()), "doing": doing}
+                with open(self._holder, "w", encoding="utf-8") as file:
+                    json.dump(note, file)
+                yield
         finally:
             if os.path.exists(self._holder):
                 os.remove(self._holder)
             lock.release()
+
+
+def _started(process: int) -> str | None:
+    """When a process started, in clock ticks since the machine did; None where the system does not say."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
 
 
 def _describe(holder: str) -> str:

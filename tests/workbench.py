@@ -134,3 +134,12 @@ class Bench:
 def executed(run: dict) -> set[str]:
     """Nodes of a run that did their work instead of taking it from the cache."""
     return {name for name, node in run["nodes"].items() if node["state"] != "cached"}
+
+
+def weights(model: Path) -> dict:
+    """The weights of a SavedModel, by name."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(model / "variables" / "variables"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("weights/")]
+    return {name: reader.get_tensor(name) for name in names}

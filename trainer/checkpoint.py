@@ -76,8 +76,14 @@ class Checkpoint:
         buffer = io.BytesIO()
         np.savez(buffer, facts=json.dumps(facts), **arrays)
         part = self._path + ".part"
-        with tf.io.gfile.GFile(part, "wb") as file:
-            file.write(buffer.getvalue())
+        try:
+            with tf.io.gfile.GFile(part, "wb") as file:
+                file.write(buffer.getvalue())
+        except tf.errors.OpError:
+            # A full disk: the checkpoint of before stays, and half of this one would only take its space.
+            if tf.io.gfile.exists(part):
+                tf.io.gfile.remove(part)
+            raise
         tf.io.gfile.rename(part, self._path, overwrite=True)
         self._written = time.monotonic()
 

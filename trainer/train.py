@@ -103,7 +103,13 @@ def training_key(fn_args: FnArgs) -> str:
     training = TrainingSettings.model_validate_json(config.pop("training"))
     recipe = training.model_dump(exclude={"checkpoint_seconds"})
     files = [fn_args.train_files, fn_args.eval_files, fn_args.transform_output, fn_args.base_model]
-    return content_key(config, recipe, files, fn_args.hyperparameters)
+    return content_key(config, recipe, files, _written(fn_args), fn_args.hyperparameters)
+
+
+def _written(fn_args: FnArgs) -> list[int]:
+    """When the examples were written: with a metadata database that was begun anew, others come to lie under a path."""
+    patterns = [*fn_args.train_files, *fn_args.eval_files]
+    return [tf.io.gfile.stat(path).mtime_nsec for path in sorted(tf.io.gfile.glob(patterns))]
 
 
 def _check_counts(training_photos: int, held_out: int, settings: TrainingSettings) -> None:

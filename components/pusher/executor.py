@@ -12,7 +12,7 @@ from tfx.types import artifact_utils
 from components.pusher import BY_HAND, LIVE, NEW_VERSION, ROLLED_BACK
 from components.pusher.retention import retire
 from components.pusher.settings import RetentionSettings
-from components.pusher.versions import live_version, origin, publish, reason_not_to_push
+from components.pusher.versions import is_copy, live_version, origin, publish, reason_not_to_push
 
 
 class Executor(tfx_executor.Executor):
@@ -24,7 +24,11 @@ class Executor(tfx_executor.Executor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         folder = exec_properties["serving_folder"]
         version = live_version(folder)
-        live = version is not None and origin(folder, version) == model.uri
+        live = (
+            version is not None
+            and origin(folder, version) == model.uri
+            and is_copy(folder, version, self.GetModelPath(input_dict))
+        )
         blessed = self.CheckBlessing(input_dict)
         rolled_back = None if exec_properties.get(BY_HAND) else reason_not_to_push(folder, model.uri)
         if not blessed or rolled_back is not None:

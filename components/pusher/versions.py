@@ -4,6 +4,7 @@ A version is copied beside, synced and renamed, so that a reader never sees half
 in it, in `assets.extra/pushed.json`. Whoever writes here holds the workspace's lock.
 """
 
+import filecmp
 import glob
 import os
 import shutil
@@ -139,6 +140,18 @@ def check_whole(folder: str, version: int) -> None:
         if pushed.files.get(name) != found.get(name):
             what = "is missing" if name not in found else "is not the file that was pushed"
             raise SegpipeError(f"{os.path.join(path, name)}: {what}, so the version is damaged; choose another one")
+
+
+def is_copy(folder: str, version: int, model: str) -> bool:
+    """Whether a version holds every file of a SavedModel, byte for byte.
+
+    Where a model lies does not tell: executions are counted from 1 again once their database is begun anew.
+    """
+    names = [
+        os.path.relpath(os.path.join(parent, name), model) for parent, _, files in os.walk(model) for name in files
+    ]
+    _, differing, missing = filecmp.cmpfiles(model, os.path.join(folder, str(version)), names, shallow=False)
+    return bool(names) and not differing and not missing
 
 
 def publish(model: str, folder: str, origin_uri: str, rollback: Rollback | None = None) -> int:

@@ -7,8 +7,7 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from workbench import TINY, Bench, drawn
+from workbench import TINY, Bench, drawn, weights
 
 pytestmark = pytest.mark.e2e
 
@@ -26,12 +25,6 @@ def _bench(folder, dataset) -> Bench:
     bench = Bench(folder, {"training": training})
     bench.ingest(dataset)
     return bench
-
-
-def _weights(model) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(str(model / "variables" / "variables"))
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("weights/")]
-    return {name: reader.get_tensor(name) for name in names}
 
 
 def _kill_while_it_trains(bench) -> None:
@@ -64,9 +57,7 @@ def test_a_killed_run_finishes_with_the_weights_of_an_undisturbed_one(tmp_path, 
     assert list(killed.workspace.glob("checkpoints/*")) == []
 
     assert undisturbed.run()["verdict"] == "pushed"
-    ours, theirs = (
-        _weights(bench.serving / version) for bench in (killed, undisturbed) for version in bench.versions()
-    )
+    ours, theirs = (weights(bench.serving / version) for bench in (killed, undisturbed) for version in bench.versions())
     assert len(ours) > 50
     for name in ours.keys() | theirs.keys():
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)

@@ -332,7 +332,7 @@ def test_status_of_a_damaged_database_is_one_sentence_with_exit_status_1(tmp_pat
     save(tmp_path / "w" / "metadata.db", b"this is no database at all" * 100)
     result = segpipe("status", "--workspace", tmp_path / "w")
     assert result.exit_code == 1
-    assert f"{tmp_path}/w/metadata.db: cannot be read as a metadata database" in sentence(result)
+    assert f"{tmp_path}/w/metadata.db: is damaged (file is not a database)" in sentence(result)
 
 
 @pytest.fixture(scope="module")

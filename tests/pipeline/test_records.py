@@ -160,7 +160,7 @@ def test_a_workspace_that_never_ran_has_no_runs(tmp_path):
 
 def test_a_damaged_database_is_one_sentence_that_names_it(tmp_path):
     (tmp_path / "metadata.db").write_bytes(b"no database" * 500)
-    with pytest.raises(SegpipeError, match="metadata.db: cannot be read as a metadata database"):
+    with pytest.raises(SegpipeError, match="metadata.db: is damaged"):
         list_runs(str(tmp_path / "metadata.db"))
 
 

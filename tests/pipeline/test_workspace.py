@@ -1,5 +1,6 @@
 """One writer per workspace, across processes and their deaths."""
 
+import json
 import os
 import signal
 import subprocess
@@ -137,3 +138,11 @@ def test_readers_can_tell_whether_a_writer_is_alive(tmp_path):
 def test_asking_whether_it_is_held_makes_no_workspace(tmp_path):
     assert not Workspace.at(str(tmp_path / "none")).is_held()
     assert not (tmp_path / "none").exists()
+
+
+def test_the_note_of_a_dead_writer_whose_number_another_process_has_counts_for_nothing(tmp_path):
+    # A container that is started again numbers its processes from 1 again.
+    with holder(tmp_path):
+        note = json.loads((tmp_path / ".lock.json").read_text())
+    (tmp_path / ".lock.json").write_text(json.dumps(note | {"pid": os.getpid()}))
+    assert not Workspace.at(str(tmp_path)).is_held()

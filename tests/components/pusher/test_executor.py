@@ -124,3 +124,23 @@ def test_a_push_removes_the_versions_that_are_too_many(tmp_path, serving):
     settings = '{"keep": 2, "grace_seconds": 0}'
     versions = [version(push(model(tmp_path, name), serving, serving=settings)) for name in "1234"]
     assert list_versions(str(serving)) == versions[-2:]
+
+
+def test_another_model_in_the_place_of_the_live_one_is_a_new_version(tmp_path, serving):
+    # As after a database was begun anew, which counts executions from 1 again.
+    trained = model(tmp_path, "1")
+    first = push(trained, serving)
+    Path(trained.uri, "Format-Serving", "saved_model.pb").write_text("2")
+    second = push(trained, serving)
+    assert second.get_int_custom_property(NEW_VERSION) == 1
+    assert list_versions(str(serving)) == [version(first), version(second)]
+
+
+@pytest.mark.parametrize("damage", [lambda path: os.truncate(path, 0), os.remove], ids=["cut", "removed"])
+def test_a_live_version_that_was_damaged_is_published_again(tmp_path, serving, damage):
+    trained = model(tmp_path, "1")
+    first = push(trained, serving)
+    damage(serving / str(version(first)) / "saved_model.pb")
+    second = push(trained, serving)
+    assert second.get_int_custom_property(NEW_VERSION) == 1
+    assert (serving / str(version(second)) / "saved_model.pb").read_text() == "1"

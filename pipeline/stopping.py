@@ -1,0 +1,105 @@
+"""Ctrl-C and SIGTERM end a writer at once, whatever its threads, C++ code or child processes are doing.
+
+Nothing is unwound. Beam makes failures of exceptions that pass through it, its threads hold up an exit until their
+work is done, and everything here survives SIGKILL anyway: what is half-written is invisible, and the kernel gives back
+the lock.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+import psutil
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def end(number: int, terminal: int = 2) -> None:
+    """Says in one sentence that a signal stopped the command, and ends this process and those that it started.
+
+    Args:
+      number: of the signal; the exit status is 128 more, as shells have it.
+      terminal: file descriptor to write to.
+    """
+    name = signal.Signals(number).name
+    show_cursor = "\r\x1b[K\x1b[?25h" if os.isatty(terminal) else ""
+    with contextlib.suppress(OSError):
+        # Whoever read the terminal may be gone.
+        os.write(terminal, f"{show_cursor}segpipe: stopped by {name}; run the same command again to go on\n".encode())
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def ended_by_interrupt() -> Iterator[None]:
+    """Ends the process in the same way where Ctrl-C raises KeyboardInterrupt: in commands that write no workspace."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        end(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Within it, SIGINT and SIGTERM end this process at once. A signal that is ignored stays ignored.
+
+    Only the main thread can have signal handlers; in any other this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # Standard error goes to a log later on; what is said at the end is for the terminal.
+    terminal = os.dup(2)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    threading.Thread(target=_watch, args=(reader, terminal), daemon=True).start()
+    wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    for number in before:
+        signal.signal(number, _left_to_the_watcher)
+    _replaced.append(before)
+    try:
+        yield
+    finally:
+        _replaced.remove(before)
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        writer.close()
+
+
+def _left_to_the_watcher(*_) -> None:
+    """Python calls this in the main thread, which may be in a long call of C++."""
+
+
+def _watch(reader: socket.socket, terminal: int) -> None:
+    """Waits for the number of a signal, which Python's C code writes whatever the main thread does."""
+    with reader:
+        while received := reader.recv(1):
+            if received[0] in SIGNALS:
+                end(received[0], terminal)
+    os.close(terminal)
+
+
+_replaced: list[dict] = []
+"""The handlers that `stoppable` replaced, while it is active."""
+
+
+def _in_forked_child() -> None:
+    # Its signals are no business of the process that it was forked from.
+    if _replaced:
+        signal.set_wakeup_fd(-1)
+        for number, handler in _replaced[0].items():
+            signal.signal(number, handler)
+
+
+os.register_at_fork(after_in_child=_in_forked_child)

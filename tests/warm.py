@@ -1,0 +1,241 @@
+"""`segpipe` in processes forked from one that has imported TensorFlow and TFX, so that a run costs seconds.
+
+    warm = Warm()
+    run = warm.segpipe(bench, "run", "--config", bench.config, fault=at_end("Trainer", KILL))
+    assert run.wait() == -signal.SIGKILL
+
+What is forked is a process like any other: it leads a group of its own, takes real signals and dies a real death. A
+fault is something that happens to it at a given moment; nothing in the code under test knows of it.
+"""
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+KILL = "SIGKILL"
+TO_GROUP, TO_PROCESS = "SIGINT", "SIGTERM"
+"""Ctrl-C reaches every process of a terminal's group; `kill` reaches one."""
+STALL = "stall"
+"""Sleeps for longer than any test, wherever the moment is."""
+
+_STARTS, _ENDS = "Going to run a new execution: %s", "Execution %d succeeded."
+_RESOLVED = "[%s] Resolved inputs: %s"
+_RUNNING = ("Component %s is running.", "node %s is running.")
+
+
+def at_start(node: str, *does: str, delay: float = 0.0) -> dict:
+    """When a node's executor is about to start, or some seconds later."""
+    return {"node": node, "message": _STARTS, "does": does, "delay": delay}
+
+
+def at_end(node: str, *does: str) -> dict:
+    """When a node's executor is through, and MLMD does not know it yet."""
+    return {"node": node, "message": _ENDS, "does": does, "delay": 0.0}
+
+
+def at_resolution(node: str, *does: str) -> dict:
+    """When a node knows its inputs; a resolver does nothing else."""
+    return {"node": node, "message": _RESOLVED, "does": does, "delay": 0.0}
+
+
+def before(event: str, path: str, *does: str, count: int = 1) -> dict:
+    """Before the count-th audit event of Python whose first argument is a path that matches."""
+    return {"event": event, "path": path, "count": count, "does": does, "delay": 0.0}
+
+
+class Process:
+    """A forked command, with what it wrote."""
+
+    def __init__(self, server: "Warm", pid: int, folder: str):
+        self._server, self.pid, self._folder = server, pid, Path(folder)
+
+    @property
+    def stdout(self) -> str:
+        return (self._folder / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        return (self._folder / "stderr").read_text()
+
+    def has_met_fault(self) -> bool:
+        return (self._folder / "met").exists()
+
+    def wait_for_fault(self) -> None:
+        while not self.has_met_fault():
+            assert self.poll() is None, f"it ended before the fault\n{self.stdout}\n{self.stderr}"
+            time.sleep(0.02)
+
+    def poll(self) -> int | None:
+        return self._server.ask({"poll": self.pid})
+
+    def wait(self, seconds: float = 600) -> int:
+        """The exit status, negative for a signal. Whatever still runs after the seconds fails the test."""
+        deadline = time.monotonic() + seconds
+        while (status := self.poll()) is None:
+            if time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"still running after {seconds} s\n{self.stdout}\n{self.stderr}")
+            time.sleep(0.02)
+        return status
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class Warm:
+    """The process to fork from."""
+
+    def __init__(self):
+        root = Path(__file__).parents[1]
+        self._process = subprocess.Popen(
+            # SIGINT is ignored in what a shell starts in the background, and children would inherit that.
+            ["env", "--default-signal=INT,TERM", sys.executable, "-W", "ignore", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
+            env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        self._started: list[Process] = []
+        assert self._process.stdout.readline() == "ready\n"
+
+    def ask(self, question: dict) -> int | None:
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def segpipe(self, bench, *arguments, fault: dict | None = None) -> Process:
+        """Starts `segpipe` on a bench's workspace."""
+        command = [str(argument) for argument in arguments] + ["--workspace", str(bench.workspace)]
+        return self._start({"segpipe": command}, fault)
+
+    def local_runner(self, bench, fault: dict | None = None) -> Process:
+        """Starts what `tfx run create` starts: pipeline/local_runner.py as a script."""
+        environment = {"SEGPIPE_WORKSPACE": str(bench.workspace), "SEGPIPE_CONFIG": str(bench.config)}
+        return self._start({"environment": environment}, fault)
+
+    def run(self, bench, *arguments, status: int = 0, fault: dict | None = None) -> Process:
+        """Runs the pipeline to its end and insists on the exit status."""
+        process = self.segpipe(bench, "run", "--config", bench.config, *arguments, fault=fault)
+        found = process.wait()
+        assert found == status, f"exit {found}\n{process.stdout}\n{process.stderr}"
+        return process
+
+    def _start(self, what: dict, fault: dict | None) -> Process:
+        folder = tempfile.mkdtemp(prefix="segpipe-test-")
+        pid = self.ask(what | {"folder": folder, "fault": fault})
+        self._started.append(Process(self, pid, folder))
+        return self._started[-1]
+
+    def close(self) -> None:
+        for process in self._started:
+            process.kill()
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def warmed() -> Iterator[Warm]:
+    server = Warm()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+class _Fault(logging.Handler):
+    """Waits for its moment in TFX's log."""
+
+    def __init__(self, fault: dict, met: str):
+        super().__init__(logging.INFO)
+        self._fault, self._met, self._node = fault, met, None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg in _RUNNING:
+            self._node = record.args[0]
+        elif record.msg == self._fault["message"] and self._node == self._fault["node"]:
+            threading.Timer(self._fault["delay"], self.happen).start() if self._fault["delay"] else self.happen()
+
+    def happen(self) -> None:
+        with open(self._met, "w"):
+            pass
+        for what in self._fault["does"]:
+            if what == STALL:
+                time.sleep(3600)
+            elif what == TO_GROUP:
+                os.killpg(0, signal.SIGINT)
+            else:
+                os.kill(os.getpid(), signal.Signals[what])
+
+
+def _prepare(fault: dict, met: str) -> None:
+    if "node" in fault:
+        logging.getLogger("absl").addHandler(_Fault(fault, met))
+        return
+    handler, left = _Fault(fault, met), [fault["count"]]
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event == fault["event"] and re.search(fault["path"], str(arguments[0])):
+            left[0] -= 1
+            if left[0] == 0:
+                handler.happen()
+
+    sys.addaudithook(hook)
+
+
+def _become(question: dict) -> None:
+    """Turns a forked process into the command."""
+    os.setsid()
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        target = os.open(os.path.join(question["folder"], name), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(target, descriptor)
+        os.close(target)
+    if question["fault"]:
+        _prepare(question["fault"], os.path.join(question["folder"], "met"))
+    if "segpipe" in question:
+        from pipeline.cli import main
+
+        sys.argv = ["segpipe"]
+        main(question["segpipe"])
+    else:
+        from pipeline import local_runner
+
+        os.environ.update(question["environment"])
+        sys.argv = ["local_runner.py"]
+        local_runner.main()
+
+
+def _serve() -> None:
+    for module in ("pipeline.dag", "pipeline.launching", "trainer.train"):
+        importlib.import_module(module)
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        question = json.loads(line)
+        if "poll" in question:
+            pid, status = os.waitpid(question["poll"], os.WNOHANG)
+            print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
+            continue
+        pid = os.fork()
+        if not pid:
+            os.close(0)
+            # Whatever the command raises ends it as it would end a script.
+            _become(question)
+            sys.exit(0)
+        print(json.dumps(pid), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()
