@@ -8,11 +8,12 @@ import warnings
 import click
 
 from components.errors import RefusedError, UsageError
-from pipeline.cli_model import evaluate, infer, predict
+from pipeline.cli_model import evaluate, export, infer, predict
 from pipeline.cli_operating import gc, rollback
 from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
 from pipeline.cli_report import diff, report, status
 from pipeline.cli_serve import serve
+from pipeline.completion import complete_run
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -169,7 +170,7 @@ def _print_result(workspace, execution) -> None:
 
 
 @main.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=complete_run)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
 @with_json
 @with_workspace
@@ -220,5 +221,5 @@ def tune(workspace, as_json, config, span, quiet) -> None:
     console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
-for command in (predict, infer, evaluate, serve, status, report, diff, rollback, gc):
+for command in (predict, infer, evaluate, export, serve, status, report, diff, rollback, gc):
     main.add_command(command)

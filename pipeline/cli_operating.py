@@ -5,10 +5,11 @@ import json
 import click
 
 from pipeline.cli_options import stdout_console, with_json, with_workspace
+from pipeline.completion import complete_version
 
 
 @click.command()
-@click.argument("version", metavar="[VERSION]", required=False, type=int)
+@click.argument("version", metavar="[VERSION]", required=False, type=int, shell_complete=complete_version)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
 @with_workspace
 @with_json

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import click
 
 from components.errors import SegpipeError, UsageError
+from pipeline.completion import complete_version
 
 _WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
@@ -107,6 +108,12 @@ def quiet_libraries() -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)
+
+
+def with_version(command):
+    """Gives a command `--version`, a model's."""
+    wanted = "Version of the model; the live one if left out."
+    return click.option("--version", type=int, help=wanted, shell_complete=complete_version)(command)
 
 
 def stdout_console():

@@ -5,6 +5,7 @@ import json
 import click
 
 from pipeline.cli_options import stdout_console, with_json, with_workspace
+from pipeline.completion import complete_run
 
 
 @click.command()
@@ -33,7 +34,7 @@ def status(workspace, as_json, last) -> None:
 
 
 @click.command()
-@click.argument("run", metavar="[RUN]", default="latest")
+@click.argument("run", metavar="[RUN]", default="latest", shell_complete=complete_run)
 @click.option("--open", "in_browser", is_flag=True, help="Show it in the browser.")
 @with_json
 @with_workspace
@@ -55,8 +56,8 @@ def report(workspace, as_json, run, in_browser) -> None:
 
 
 @click.command()
-@click.argument("first", metavar="RUN")
-@click.argument("second", metavar="RUN")
+@click.argument("first", metavar="RUN", shell_complete=complete_run)
+@click.argument("second", metavar="RUN", shell_complete=complete_run)
 @with_json
 @with_workspace
 def diff(workspace, as_json, first, second) -> None:

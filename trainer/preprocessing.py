@@ -28,7 +28,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
     spec = FeatureSpec.model_validate_json(custom_config["feature_spec"])
     pixels = normalise(resized_photos(tf.reshape(inputs[IMAGE], [-1]), spec), spec)
     labels = resized_labels(tf.reshape(inputs[MASK], [-1]), spec)
-    return {PIXELS: _pack(pixels)[:, tf.newaxis], LABELS: _pack(labels)[:, tf.newaxis]}
+    return {PIXELS: _pack(tf.cast(pixels, tf.float16))[:, tf.newaxis], LABELS: _pack(labels)[:, tf.newaxis]}
 
 
 def resized_photos(encoded: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
@@ -43,8 +43,8 @@ def resized_photos(encoded: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
 
 
 def normalise(pixels: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
-    """float32[..., 3] in 0..255 -> float16[..., 3] of zero mean and unit variance over photographs."""
-    return tf.cast((pixels / 255.0 - spec.pixel_mean) / spec.pixel_std, tf.float16)
+    """float32[..., 3] in 0..255 -> float32[..., 3] of zero mean and unit variance over photographs."""
+    return (pixels / 255.0 - spec.pixel_mean) / spec.pixel_std
 
 
 def decoded_labels(encoded: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:

@@ -6,6 +6,9 @@ Signatures (all outputs at the model's size):
   from_examples(examples: string[N])      -> as serving_default, from serialised raw examples
   masks_from_examples(examples: string[N])-> mask_png_bytes string[N, 1], for BulkInferrer
   transform_features(examples: string[N]) -> pixels string[N, 1], labels string[N, 1]
+
+Beside them stands `from_pixels(pixels: float32[N, H, W, 3] in 0..255)`, with the outputs of serving_default: a function
+of the loaded module, no signature. It is what `segpipe export` converts, since no other format decodes photos.
 """
 
 import json
@@ -16,7 +19,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer.features import DESCRIPTION, IMAGE, MASK_PNG_BYTES, MASKS_FROM_EXAMPLES, PIXELS, FeatureSpec
-from trainer.preprocessing import unpack_pixels
+from trainer.preprocessing import normalise, unpack_pixels
 from trainer.warmup import write_warmup_requests
 
 
@@ -33,10 +36,20 @@ class ExportedModel(tf.Module):
         self.transform = transform_output.transform_features_layer()
         # Keras 3 variables are not found by the TF1-style loader; the tf.Variables inside them are.
         self.weights = [variable.value for variable in model.variables]
+        pixels = tf.TensorSpec([None, spec.height, spec.width, 3], tf.float32, name="pixels")
+        # Traced once and called by all: a copy of the net in each signature takes seconds to load.
+        self.answer = tf.function(self._answer, input_signature=[pixels])
+        self.from_pixels = tf.function(self._from_pixels, input_signature=[pixels])
 
     def _predict(self, photos: tf.Tensor) -> dict[str, tf.Tensor]:
         packed = self.transform({IMAGE: tf.reshape(photos, [-1, 1])})[PIXELS]
-        pixels = unpack_pixels(packed, self._spec)
+        return self.answer(unpack_pixels(packed, self._spec))
+
+    def _from_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self.answer(normalise(pixels, self._spec))
+
+    def _answer(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """float32[N, H, W, 3], normalised -> mask and probabilities."""
         probabilities = self._probabilities(pixels)
         if self._flip_average:
             mirrored = self._probabilities(tf.reverse(pixels, axis=[2]))

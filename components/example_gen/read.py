@@ -1,4 +1,4 @@
-"""Reads raw examples back, for pictures and for the canary."""
+"""Reads raw examples back, for pictures, for the canary and to compare models."""
 
 import tensorflow as tf
 
@@ -7,14 +7,15 @@ from trainer.features import FILENAME, HEIGHT, IMAGE, MASK, WIDTH
 _BATCH = 128
 
 
-def read_examples(folder: str, count: int) -> list[dict]:
+def read_examples(folder: str, count: int, files: str = "*") -> list[dict]:
     """The first raw examples of a split: `image` and `mask` bytes, `filename`, `height`, `width`.
 
     Args:
       folder: of TFRecords.
       count: how many at most.
+      files: pattern of the names of those that are read.
     """
-    return [_parse(record) for record in _records(folder).take(count)]
+    return [_parse(record) for record in _records(folder, files).take(count)]
 
 
 def find_examples(folder: str, filenames: list[str]) -> dict[str, dict]:
@@ -39,8 +40,8 @@ def find_examples(folder: str, filenames: list[str]) -> dict[str, dict]:
     return found
 
 
-def _records(folder: str) -> tf.data.TFRecordDataset:
-    return tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(f"{folder}/*")))
+def _records(folder: str, files: str = "*") -> tf.data.TFRecordDataset:
+    return tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(f"{folder}/{files}")))
 
 
 def _parse(record: tf.Tensor) -> dict:

@@ -40,9 +40,8 @@ def overlay_picture(photo: np.ndarray, labels: np.ndarray, spec: FeatureSpec, op
       spec: classes.
       opacity: of the colours, 0..1.
     """
-    weight = np.where(labels == spec.background_label, 0.0, opacity)[..., np.newaxis]
-    mixed = photo.astype(np.float32) * (1 - weight) + colour_table(spec)[labels] * weight
-    return Image.fromarray(mixed.astype(np.uint8), "RGB")
+    weight = np.where(labels == spec.background_label, 0, round(255 * opacity)).astype(np.uint8)
+    return Image.composite(coloured(labels, spec), Image.fromarray(photo, "RGB"), Image.fromarray(weight, "L"))
 
 
 def coloured(labels: np.ndarray, spec: FeatureSpec) -> Image.Image:
@@ -50,9 +49,15 @@ def coloured(labels: np.ndarray, spec: FeatureSpec) -> Image.Image:
     return Image.fromarray(colour_table(spec)[labels], "RGB")
 
 
-def save_png(picture: Image.Image, path: str) -> None:
-    """Writes a PNG so that a reader never sees half of it."""
+def save_png(picture: Image.Image, path: str, compress_level: int = 6) -> None:
+    """Writes a PNG so that a reader never sees half of it.
+
+    Args:
+      picture: what to write.
+      path: where to; its folder is made where it is missing.
+      compress_level: 0 to 9. At 1 a photo takes a third of the time and a sixth more bytes than at 6.
+    """
     os.makedirs(os.path.dirname(path), exist_ok=True)
     part = path + ".part"
-    picture.save(part, "PNG")
+    picture.save(part, "PNG", compress_level=compress_level)
     os.replace(part, path)

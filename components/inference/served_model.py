@@ -19,6 +19,7 @@ class ServedModel:
     """An exported model.
 
     Attributes:
+      folder: where it lies.
       spec: its classes and input size.
       description: everything in `assets.extra/segpipe.json`.
       signatures: name -> function from tensors by name to tensors by name.
@@ -33,6 +34,7 @@ class ServedModel:
         Raises:
           UsageError: if it is none.
         """
+        self.folder = folder
         try:
             with open(os.path.join(folder, DESCRIPTION), encoding="utf-8") as file:
                 self.description = json.load(file)
@@ -48,6 +50,15 @@ class ServedModel:
     def probabilities(self, photos: list[bytes]) -> np.ndarray:
         """Encoded upright photos -> float32[N, H, W, C] at the model's size."""
         return self._serve(image_bytes=tf.constant(photos))["probabilities"].numpy()
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether it has `from_pixels`; models of before do not."""
+        return hasattr(self._loaded, "from_pixels")
+
+    def from_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """float32[N, H, W, 3], RGB in 0..255 at the model's size -> probabilities float32[N, H, W, C]."""
+        return self._loaded.from_pixels(tf.constant(pixels))["probabilities"].numpy()
 
     def labels(self, photos: list[bytes], sizes: list[tuple[int, int]]) -> list[np.ndarray]:
         """Labels of each photo at its own size.

@@ -364,6 +364,27 @@ def test_a_broken_photo_is_named_and_skipped_with_exit_status_1(tmp_path, served
     assert os.listdir(tmp_path / "o" / "masks") == ["a.png"]
 
 
+def test_predict_prints_what_it_found_as_json(tmp_path, served):
+    photo(tmp_path / "photos" / "a.jpg")
+    broken = save(tmp_path / "photos" / "b.jpg", b"no photo")
+    arguments = ("predict", tmp_path / "photos", "--output", tmp_path / "o", "--workspace", served)
+    result = segpipe(*arguments, "--json", "--no-overlays")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert (found["model_version"], list(found["skipped"])) == (5, [str(broken)])
+    (one,) = found["photos"]
+    shares = one.pop("class_shares")
+    assert one == {
+        "file": str(tmp_path / "photos" / "a.jpg"),
+        "mask": "masks/a.png",
+        "overlay": None,
+        "height": 40,
+        "width": 56,
+    }
+    # Dark is pet, bright is contour, and the photo is half and half.
+    assert shares == pytest.approx({"pet": 0.5, "background": 0.0, "contour": 0.5}, abs=0.1)
+
+
 def test_a_version_that_is_not_served_is_named_beside_those_that_are(tmp_path, served):
     arguments = ("predict", photo(tmp_path / "a.jpg"), "--output", tmp_path / "o", "--workspace", served)
     result = segpipe(*arguments, "--version", "6")

@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pytest
 from drawing import halves
 from PIL import Image
 
@@ -35,7 +36,7 @@ def test_an_overlay_leaves_the_background_clear_and_tints_the_rest(spec):
     overlay = np.asarray(overlay_picture(photo, LABELS, spec))
     assert (overlay[LABELS == NIGHT] == 100).all()
     # Half photo, half colour.
-    assert overlay[0, 50].tolist() == [(100 + 0xFF) // 2, (100 + 0x80) // 2, 50]
+    assert overlay[0, 50].tolist() == pytest.approx([(100 + 0xFF) / 2, (100 + 0x80) / 2, 50], abs=1)
 
 
 def test_the_opacity_of_an_overlay_can_be_chosen(spec):
