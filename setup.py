@@ -29,6 +29,7 @@ setup(
         "pyyaml>=6",
         "requests>=2",
         "rich>=13",
+        "simplejpeg>=1.8",
         "tfx>=1.16",
         "uvicorn>=0.29",
     ],

@@ -60,11 +60,14 @@ def draw(output: str, photos: int, seed: int) -> None:
 @click.option("--split-lists", metavar="DIR", help="Folder of trainval.txt and test.txt; else names are hashed.")
 @click.option("--span", type=click.IntRange(1), help="Number of the span to make; the next free one if left out.")
 @click.option("--max-quarantine", type=click.FloatRange(0, 1), metavar="SHARE", help="Overrides data.max_quarantine.")
+@click.option("--max-duplicates", type=click.FloatRange(0, 1), metavar="SHARE", help="Overrides data.max_duplicates.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @with_json
 @with_config
 @with_workspace
-def ingest(workspace, as_json, config, quiet, images, masks, download, split_lists, span, max_quarantine) -> None:
+def ingest(
+    workspace, as_json, config, quiet, images, masks, download, split_lists, span, max_quarantine, max_duplicates
+) -> None:
     """Read photos and masks into a span of TFRecords.
 
     Example: segpipe ingest --images photos --masks masks --config own.yaml
@@ -81,13 +84,14 @@ def ingest(workspace, as_json, config, quiet, images, masks, download, split_lis
             raise click.MissingParameter(param_type="option", param_hint=option)
     from pipeline.ingest_command import ingest_with_progress
 
-    if max_quarantine is not None:
-        data = config.data.model_copy(update={"max_quarantine": max_quarantine})
-        config = config.model_copy(update={"data": data})
+    given = {"max_quarantine": max_quarantine, "max_duplicates": max_duplicates}
+    data = config.data.model_copy(update={name: share for name, share in given.items() if share is not None})
+    config = config.model_copy(update={"data": data})
     outcome = ingest_with_progress(config, workspace, images, masks, split_lists, span, quiet)
     manifest = outcome.manifest
     if as_json:
         counts = {"photos_found": manifest.photos_found, "quarantined": manifest.quarantined}
+        counts["duplicates"] = manifest.duplicates
         counts |= {split: manifest.examples(split) for split in ("train", "eval")}
         place = {"written": outcome.written, "folder": outcome.folder, "span": manifest.span}
         click.echo(json.dumps(place | counts, indent=2))
@@ -101,6 +105,10 @@ def ingest(workspace, as_json, config, quiet, images, masks, download, split_lis
     )
     for reason, count in manifest.quarantined.items():
         click.echo(f"  {count} {reason}")
+    if manifest.duplicates:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in manifest.duplicates.items())
+        named = os.path.join(outcome.folder, "duplicates.jsonl")
+        click.echo(f"{sum(manifest.duplicates.values())} evaluation photos also train ({kinds}); {named} names them")
 
 
 @main.command()

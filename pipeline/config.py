@@ -20,6 +20,9 @@ from trainer.features import FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
 from trainer.tuning import TuningSettings, typed_space
 
+# PyYAML trusts its own patterns: `!!int`, `!!bool x`, `2001-99-99` and a thousand brackets leave it as these.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError)
+
 
 class Config(BaseModel):
     """One pipeline.
@@ -128,7 +131,7 @@ def load_config(path: str | None) -> Config:
             content = yaml.safe_load(file) or {}
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}; name a YAML file that can be read") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _YAML_ERRORS as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise UsageError(f"{path}{line}: is no YAML; mend the syntax") from error
@@ -137,7 +140,7 @@ def load_config(path: str | None) -> Config:
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{path}: {_first_problem(error)}") from error
+        raise UsageError(f"{path}: {_printable(_first_problem(error))}") from error
     if config.schema_file is not None:
         schema_file = os.path.join(os.path.dirname(os.path.abspath(path)), config.schema_file)
         if not os.path.isfile(schema_file):
@@ -147,6 +150,11 @@ def load_config(path: str | None) -> Config:
         weights = os.path.join(os.path.dirname(os.path.abspath(path)), config.model.weights_file)
         config = config.model_copy(update={"model": config.model.model_copy(update={"weights": weights})})
     return config
+
+
+def _printable(text: str) -> str:
+    """One line that does nothing to a terminal, whatever keys a file has."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -33,7 +33,7 @@ def ingest_with_progress(
         beam_args = values(config.beam_args)
         # Beam writes the traceback of what it raises to standard error too, before anyone can tell it in a sentence.
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-        total = sum(entry.stat().st_size for folder in (images, masks) for entry in _entries(folder))
+        total = _bytes_in(images) + _bytes_in(masks)
         progress.update(task, description="ingesting", total=total or None)
         finished = threading.Event()
 
@@ -52,5 +52,8 @@ def ingest_with_progress(
             follower.join()
 
 
-def _entries(folder: str) -> list[os.DirEntry]:
-    return [entry for entry in os.scandir(folder) if entry.is_file()] if os.path.isdir(folder) else []
+def _bytes_in(folder: str) -> int:
+    """Size of all files; 0 for a folder that cannot be read, over which the ingest itself will complain."""
+    if not os.access(folder, os.R_OK | os.X_OK) or not os.path.isdir(folder):
+        return 0
+    return sum(os.path.getsize(entry.path) for entry in os.scandir(folder) if os.path.isfile(entry.path))

@@ -1,6 +1,8 @@
 """Makes one span out of a folder of photos and a folder of masks, at once and whole or not at all."""
 
+import contextlib
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -10,15 +12,18 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from components.errors import RefusedError, UsageError
+from components.ingest.duplicates import Duplicate, find_duplicates
+from components.ingest.reader import Unreadable, file_bytes
 from components.ingest.settings import DataSettings, settings_record
 from components.ingest.shards import ShardResult, plan_shards, write_shards
 from components.ingest.sources import SPLITS, Pair, Quarantined, Sources, find_sources
 from components.ingest.spans import (
+    DUPLICATES,
     MANIFEST,
     QUARANTINE,
     Manifest,
+    Record,
     SourceFile,
-    file_sha256,
     file_size,
     list_spans,
     read_manifest,
@@ -55,7 +60,7 @@ def ingest(
       data: the folder of spans; it is made where it is missing.
       photos, masks, split_lists: see `find_sources`.
       spec: classes and the mask values that may occur.
-      settings: slice keys, limits and the largest share of quarantined photos.
+      settings: slice keys, limits and the largest shares of quarantined photos and of duplicates.
       number: the span to make; None takes the next free number.
       beam_args: arguments of the Beam pipeline.
 
@@ -63,7 +68,8 @@ def ingest(
 
     Raises:
       UsageError: if a path is wrong or the span exists with other input.
-      RefusedError: if too many photos are quarantined or a split is empty; no span is written.
+      RefusedError: if too many photos are quarantined, a split is empty or too many evaluation photos train too; no
+        span is written.
     """
     sources = find_sources(photos, masks, split_lists, settings.eval_share)
     record = settings_record(settings, spec)
@@ -82,9 +88,17 @@ def ingest(
         results = write_shards(plan_shards(sources.pairs, folder), spec, settings, beam_args or [])
         quarantined = sources.quarantined + [q for result in results for q in result.quarantined]
         manifest = _manifest(number, sources, results, quarantined, record)
+        evaluation, training = manifest.ingested_sources("eval"), manifest.ingested_sources("train")
+        duplicates = find_duplicates(evaluation, training, settings.duplicate_distance)
+        counts = Counter("same_file" if found.same_file else "near_duplicate" for found in duplicates)
+        manifest = manifest.model_copy(update={"duplicates": dict(sorted(counts.items()))})
         write_record(os.path.join(folder, MANIFEST), manifest)
-        _write_quarantine(os.path.join(folder, QUARANTINE), quarantined)
-        _refuse_bad_span(manifest, settings, os.path.join(folder, QUARANTINE), data)
+        quarantined = [q.model_copy(update={"file": os.path.basename(q.file)}) for q in quarantined]
+        _write_lines(os.path.join(folder, QUARANTINE), sorted(quarantined, key=lambda q: (q.file, q.reason)))
+        _write_lines(os.path.join(folder, DUPLICATES), duplicates)
+        _refuse_quarantine(manifest, settings, folder, data)
+        _refuse_empty_split(manifest)
+        _refuse_duplicates(manifest, duplicates, settings, folder, data)
         os.chmod(folder, 0o755)
         os.rename(folder, span_folder(data, number))
     finally:
@@ -115,13 +129,17 @@ def _same_pair(pair: Pair, source: SourceFile) -> bool:
         pair.split == source.split
         and file_size(pair.photo) == source.photo_bytes
         and file_size(pair.mask) == source.mask_bytes
-        and _readable_sha256(pair.photo) == source.photo_sha256
-        and _readable_sha256(pair.mask) == source.mask_sha256
+        and _contents(pair) == [source.photo_sha256, source.mask_sha256]
     )
 
 
-def _readable_sha256(path: str) -> str | None:
-    return file_sha256(path) if os.access(path, os.R_OK) else None
+def _contents(pair: Pair) -> list[str | None]:
+    """SHA-256 of photo and mask as `WriteShard` records them: None for what it cannot read, and for the mask after."""
+    hashes = [None, None]
+    with contextlib.suppress(Unreadable):
+        for index, (path, what) in enumerate(((pair.photo, "photo"), (pair.mask, "mask"))):
+            hashes[index] = hashlib.sha256(file_bytes(path, what)).hexdigest()
+    return hashes
 
 
 def _manifest(
@@ -154,23 +172,50 @@ def _manifest(
     )
 
 
-def _write_quarantine(path: str, quarantined: list[Quarantined]) -> None:
+def _write_lines(path: str, records: list[Record]) -> None:
     with open(path, "w", encoding="utf-8") as file:
-        for entry in sorted(quarantined, key=lambda q: (q.file, q.reason)):
-            record = entry.model_dump() | {"file": os.path.basename(entry.file)}
-            file.write(json.dumps(record, sort_keys=True) + "\n")
+        for record in records:
+            file.write(json.dumps(record.model_dump(), sort_keys=True) + "\n")
 
 
-def _refuse_bad_span(manifest: Manifest, settings: DataSettings, quarantine: str, data: str) -> None:
-    refused = sum(manifest.quarantined.values())
-    kept = os.path.join(data, QUARANTINE)
-    if refused > settings.max_quarantine * manifest.photos_found:
-        shutil.copyfile(quarantine, kept)
-        reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.quarantined.items())
+def _kept(name: str, folder: str, data: str) -> str:
+    """Saves what the user needs to mend the input from the span that is not made; returns where it is."""
+    return shutil.copyfile(os.path.join(folder, name), os.path.join(data, name))
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
+
+
+def _refuse_quarantine(manifest: Manifest, settings: DataSettings, folder: str, data: str) -> None:
+    refused, found = sum(manifest.quarantined.values()), manifest.photos_found
+    if refused > settings.max_quarantine * found:
         raise RefusedError(
-            f"{refused} of {manifest.photos_found} photos are quarantined ({reasons}), more than the allowed share "
-            f"{settings.max_quarantine:g}; mend the files that {kept} names or raise --max-quarantine"
+            f"{refused} of {found} photos are quarantined ({_counted(manifest.quarantined)}), more than the allowed "
+            f"share {settings.max_quarantine:g}; mend the files that {_kept(QUARANTINE, folder, data)} names or raise "
+            f"--max-quarantine"
         )
+    if refused == found:
+        raise RefusedError(
+            f"none of {found} photos can be used ({_counted(manifest.quarantined)}); mend the files that "
+            f"{_kept(QUARANTINE, folder, data)} names"
+        )
+
+
+def _refuse_empty_split(manifest: Manifest) -> None:
     for split in SPLITS:
         if not manifest.examples(split):
             raise RefusedError(f"the {split} split is empty; add photos to it or change data.eval_share")
+
+
+def _refuse_duplicates(
+    manifest: Manifest, duplicates: list[Duplicate], settings: DataSettings, folder: str, data: str
+) -> None:
+    if len(duplicates) > settings.max_duplicates * manifest.examples("eval"):
+        first = duplicates[0]
+        raise RefusedError(
+            f"{len(duplicates)} of {manifest.examples('eval')} evaluation photos also train "
+            f"({_counted(manifest.duplicates)}; {first.photo} is {first.training_photo}), more than the allowed share "
+            f"{settings.max_duplicates:g}, so the score would flatter; take the photos that "
+            f"{_kept(DUPLICATES, folder, data)} names out of one split or raise --max-duplicates"
+        )

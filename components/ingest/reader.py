@@ -2,22 +2,32 @@
 
     pair = read_pair(photo_bytes, mask_bytes, spec, settings)      # raises Unreadable("mask_size", "...")
 
-Clean RGB JPEGs and one-channel PNGs keep their bytes. They are decoded with TensorFlow, whose decoder the transform
-graph uses; anything else is opened with Pillow and encoded once.
+Clean RGB JPEGs and one-channel PNGs keep their bytes; anything else is opened with Pillow and encoded once.
+
+Every JPEG is decoded strictly. Pillow and TensorFlow, whose decoder the transform graph uses, only get a warning from
+libjpeg when data inside are damaged, drop it, and hand out a photo that is grey or shifted from there on.
 """
 
 import io
+import os
+import stat
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from components.ingest.duplicates import perceptual_hash
 from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 
 _ORIENTATION = 0x0112
 _JPEG_QUALITY = 95
+# Pillow reads far more, some of it by starting other programs (EPS).
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+# A record holds less than 2 GiB: photo, mask and the rest.
+_MAX_FILE_BYTES = 512 << 20
 # `_open` holds every header against data.max_pixels; Pillow's own limit would refuse at another number.
 Image.MAX_IMAGE_PIXELS = None
 _PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError)
@@ -41,6 +51,7 @@ class ReadPair:
       height, width: of both, in pixels.
       brightness: mean of the pixels in 0..1, of a grid of every eighth pixel.
       class_shares: share of each class among the counted pixels, 0..1, in label order.
+      perceptual_hash: of the photo, see `duplicates.perceptual_hash`.
     """
 
     image: bytes
@@ -49,15 +60,22 @@ class ReadPair:
     width: int
     brightness: float
     class_shares: list[float]
+    perceptual_hash: str | None
 
 
 def file_bytes(path: str, what: str) -> bytes:
     """Reads a file.
 
     Raises:
-      Unreadable: with the reason `unreadable_<what>`.
+      Unreadable: with the reason `unreadable_<what>`, or `oversized_<what>` for more bytes than a record holds.
     """
     try:
+        status = os.stat(path)
+        # A named pipe would be waited for without end.
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(f"unreadable_{what}", "no regular file")
+        if status.st_size > _MAX_FILE_BYTES:
+            raise Unreadable(f"oversized_{what}", f"{status.st_size} bytes are more than {_MAX_FILE_BYTES}")
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
@@ -69,7 +87,7 @@ def _open(encoded: bytes, what: str, max_pixels: int) -> Image.Image:
     if not encoded:
         raise Unreadable(f"empty_{what}", "zero bytes")
     try:
-        opened = Image.open(io.BytesIO(encoded))
+        opened = Image.open(io.BytesIO(encoded), formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise Unreadable(f"undecodable_{what}", "no image format that can be read") from error
     except _PILLOW_ERRORS as error:
@@ -88,9 +106,10 @@ def _orientation(opened: Image.Image) -> int:
         return 1
 
 
-def _upright_rgb(opened: Image.Image) -> Image.Image:
+def _upright_rgb(opened: Image.Image, encoded: bytes) -> Image.Image:
     """Any picture as upright RGB; transparency is laid on white."""
     try:
+        _check_sums(opened, encoded)
         turned = ImageOps.exif_transpose(opened)
         if turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info:
             layer = turned.convert("RGBA")
@@ -100,7 +119,7 @@ def _upright_rgb(opened: Image.Image) -> Image.Image:
             turned = Image.fromarray((np.asarray(turned).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
         return turned.convert("RGB")
     except _PILLOW_ERRORS as error:
-        raise Unreadable("undecodable_photo", str(error)) from error
+        raise Unreadable("corrupt_photo", str(error)) from error
 
 
 def _to_jpeg(photo: Image.Image) -> bytes:
@@ -113,40 +132,72 @@ def upright_jpeg(encoded: bytes, max_pixels: int) -> tuple[bytes, np.ndarray]:
     """The photo as an upright RGB JPEG: its own bytes if it is one already, else encoded once.
 
     Args:
-      encoded: a photo in any format that Pillow reads.
+      encoded: a photo: JPEG, PNG, GIF, BMP, WebP or TIFF.
       max_pixels: largest photo that is decoded.
 
     Returns:
-      The JPEG, and its pixels as uint8[h, w, 3]. It was decoded with the decoder of the transform graph.
+      The JPEG, which TensorFlow decodes too, and its pixels as uint8[h, w, 3].
 
     Raises:
-      Unreadable: with the reason empty_photo, undecodable_photo or oversized_photo.
+      Unreadable: with the reason empty_photo, undecodable_photo, corrupt_photo or oversized_photo.
     """
     opened = _open(encoded, "photo", max_pixels)
-    clean = opened.format == "JPEG" and opened.mode == "RGB" and _orientation(opened) in (0, 1)
-    jpeg = encoded if clean else _to_jpeg(_upright_rgb(opened))
-    return jpeg, _tf_decode(lambda data: tf.io.decode_jpeg(data, channels=3), jpeg, "photo")
+    if opened.format == "JPEG" and opened.mode == "RGB" and _orientation(opened) in (0, 1):
+        return encoded, _jpeg_pixels(encoded, opened.size)
+    if opened.format in ("JPEG", "MPO"):
+        _jpeg_pixels(encoded, opened.size, "GRAY")
+    jpeg = _to_jpeg(_upright_rgb(opened, encoded))
+    return jpeg, simplejpeg.decode_jpeg(jpeg)
 
 
-def _tf_decode(decode, encoded: bytes, what: str) -> np.ndarray:
+def _jpeg_pixels(encoded: bytes, size: tuple[int, int], colours: str = "RGB") -> np.ndarray:
+    """Decodes what every decoder of the house takes, and takes no warning for an answer.
+
+    Args:
+      encoded: a JPEG.
+      size: width and height that Pillow found and that are small enough; two parsers may differ over a forged header.
+      colours: RGB or GRAY.
+    """
     try:
-        return decode(encoded).numpy()
+        height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
+        if (width, height) != size:
+            raise Unreadable("corrupt_photo", f"one header says {size[0]}x{size[1]}, another {width}x{height}")
+        # TensorFlow knows fewer kinds of JPEG than libjpeg-turbo; this reads no more than the header.
+        tf.io.extract_jpeg_shape(encoded)
+        return simplejpeg.decode_jpeg(encoded, colours, strict=True)
+    except ValueError as error:
+        raise Unreadable("corrupt_photo", str(error)) from error
     except tf.errors.InvalidArgumentError as error:
-        raise Unreadable(f"undecodable_{what}", str(error.message).splitlines()[0]) from error
+        raise Unreadable("corrupt_photo", _plain(error)) from error
+
+
+def _plain(error: tf.errors.OpError) -> str:
+    """TensorFlow's message without the node it names before and the operation it names after."""
+    return error.message.splitlines()[0].split("}} ")[-1].split(" [Op:")[0]
+
+
+def _check_sums(opened: Image.Image, encoded: bytes) -> None:
+    """Pillow decodes a PNG without looking at its checksums."""
+    if opened.format == "PNG":
+        Image.open(io.BytesIO(encoded), formats=_FORMATS).verify()
 
 
 def _read_mask(encoded: bytes, turn: int, max_pixels: int) -> tuple[bytes, np.ndarray]:
     """The mask as PNG bytes and as uint8[h, w] of the source's own values."""
     opened = _open(encoded, "mask", max_pixels)
     if opened.format == "PNG" and opened.mode == "L" and turn in (0, 1):
-        return encoded, _tf_decode(lambda data: tf.io.decode_png(data, channels=1), encoded, "mask")[:, :, 0]
+        try:
+            return encoded, tf.io.decode_png(encoded, channels=1).numpy()[:, :, 0]
+        except tf.errors.InvalidArgumentError as error:
+            raise Unreadable("corrupt_mask", _plain(error)) from error
     try:
+        _check_sums(opened, encoded)
         if turn not in (0, 1):
             opened.getexif()[_ORIENTATION] = turn
             opened = ImageOps.exif_transpose(opened)
         values = np.asarray(opened)
     except _PILLOW_ERRORS as error:
-        raise Unreadable("undecodable_mask", str(error)) from error
+        raise Unreadable("corrupt_mask", str(error)) from error
     if values.ndim == 3:
         colour = values[..., :3] if values.shape[-1] >= 3 else values[..., :1]
         if (colour != colour[..., :1]).any():
@@ -175,14 +226,14 @@ def read_pair(photo: bytes, mask: bytes, spec: FeatureSpec, settings: DataSettin
     """Checks and normalises one pair.
 
     Args:
-      photo: an encoded photo in any format that Pillow reads.
+      photo: an encoded photo: JPEG, PNG, GIF, BMP, WebP or TIFF.
       mask: an encoded mask: one channel, a palette's indices, or grey in several channels.
       spec: the mask values that may occur.
       settings: limits and orientation.
 
     Raises:
-      Unreadable: with one of the reasons empty_, undecodable_ or oversized_ photo or mask, mask_size, mask_value,
-        mask_in_colour, mask_all_ignored.
+      Unreadable: with one of the reasons empty_, undecodable_, corrupt_ or oversized_ photo or mask, mask_size,
+        mask_value, mask_in_colour, mask_all_ignored.
     """
     image, pixels = upright_jpeg(photo, settings.max_pixels)
     turn = _orientation(_open(photo, "photo", settings.max_pixels)) if settings.masks_follow_exif else 1
@@ -197,4 +248,5 @@ def read_pair(photo: bytes, mask: bytes, spec: FeatureSpec, settings: DataSettin
         width=pixels.shape[1],
         brightness=float(pixels[::8, ::8].mean() / 255.0),
         class_shares=_class_shares(values, spec),
+        perceptual_hash=perceptual_hash(pixels),
     )

@@ -19,7 +19,11 @@ class DataSettings(BaseModel):
       eval_share: share of the evaluation split where no split list decides.
       masks_follow_exif: True if a mask is stored turned like its photo, False if it is upright already.
       max_quarantine: largest share of photos that may be quarantined before ingest refuses.
-      max_pixels: largest photo that is decoded, in pixels; a larger one is quarantined unread.
+      max_duplicates: largest share of evaluation photos that may train too, by whatever name, before ingest refuses.
+      duplicate_distance: two photos whose 64-bit perceptual hashes differ in at most so many bits are near-duplicates;
+        0 takes equal hashes alone.
+      max_pixels: largest photo that is decoded, in pixels; a larger one is quarantined unread. TensorFlow decodes no
+        JPEG above 2^29 / 3.
       golden_span: a span that every run evaluates besides its own and none trains on, so that models of different
         months compare; None evaluates none.
     """
@@ -33,7 +37,9 @@ class DataSettings(BaseModel):
     eval_share: float = Field(default=0.2, gt=0, lt=1)
     masks_follow_exif: bool = False
     max_quarantine: float = Field(default=0.05, ge=0, le=1)
-    max_pixels: int = Field(default=100_000_000, ge=1)
+    max_duplicates: float = Field(default=0.01, ge=0, le=1)
+    duplicate_distance: int = Field(default=6, ge=0, le=16)
+    max_pixels: int = Field(default=100_000_000, ge=1, le=2**29 // 3)
     golden_span: int | None = Field(default=None, ge=1)
 
     @field_validator("slice_keys")
@@ -45,7 +51,7 @@ class DataSettings(BaseModel):
             for pattern, value in rules.items():
                 try:
                     re.compile(pattern)
-                except re.error as error:
+                except (re.error, OverflowError, RecursionError) as error:
                     raise ValueError(f"{name}: {pattern!r} is no regular expression ({error})") from error
                 try:
                     re.sub(pattern, value, "")

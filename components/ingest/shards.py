@@ -99,10 +99,12 @@ class WriteShard(beam.DoFn):
 
     def _ingest(self, pair: Pair) -> tuple[SourceFile, tf.train.Example | None, Quarantined | None]:
         photo = mask = None
-        example = problem = None
+        read = example = problem = None
         try:
-            photo, mask = file_bytes(pair.photo, "photo"), file_bytes(pair.mask, "mask")
-            example = raw_example(pair, read_pair(photo, mask, self._spec, self._settings), self._spec, self._settings)
+            photo = file_bytes(pair.photo, "photo")
+            mask = file_bytes(pair.mask, "mask")
+            read = read_pair(photo, mask, self._spec, self._settings)
+            example = raw_example(pair, read, self._spec, self._settings)
         except Unreadable as error:
             problem = Quarantined(file=pair.photo, reason=error.reason, detail=error.detail)
         source = SourceFile(
@@ -114,6 +116,7 @@ class WriteShard(beam.DoFn):
             mask_bytes=file_size(pair.mask),
             split=pair.split,
             verdict=problem.reason if problem else "ingested",
+            perceptual_hash=read.perceptual_hash if read else None,
         )
         return source, example, problem
 

@@ -6,7 +6,9 @@ found.pairs[0].stem, found.pairs[0].split, found.quarantined
 
 import hashlib
 import os
+import re
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from components.errors import UsageError
@@ -33,7 +35,10 @@ class Pair:
 
 
 class Quarantined(Record):
-    """A file that is not used, and why. `kind` is photo, mask or list entry; only photos count as found."""
+    """A file that is not used, and why.
+
+    `kind` is photo, mask, hidden file or list entry; only photos count as found.
+    """
 
     file: str
     reason: str
@@ -56,28 +61,54 @@ def stable_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _files_by_stem(folder: str, suffixes: set[str], option: str) -> tuple[dict[str, list[str]], int]:
-    """Files with one of the suffixes, grouped by stem, and the number of other files."""
-    if not os.path.isdir(folder):
-        raise UsageError(f"{option} {folder}: no such folder; name the folder that holds the files")
-    by_stem, ignored = defaultdict(list), 0
-    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+@dataclass
+class _Listing:
+    """What a folder holds: files with a suffix in question by stem, hidden files with one, and how many others."""
+
+    by_stem: dict[str, list[str]]
+    hidden: list[str]
+    others: int
+
+
+def _list_folder(folder: str, suffixes: set[str], option: str) -> _Listing:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"{option} {folder}: no such folder; name the folder that holds the files") from error
+    except OSError as error:
+        raise UsageError(f"{option} {folder}: {error.strerror}; name a folder that can be read") from error
+    found = _Listing(defaultdict(list), [], 0)
+    for entry in entries:
         stem, suffix = os.path.splitext(entry.name)
-        if entry.name.startswith(".") or suffix.lower() not in suffixes or entry.is_dir():
-            ignored += 1
+        # Unlike `entry.is_dir()`, `isdir` also answers for a link that leads to itself.
+        if suffix.lower() not in suffixes or os.path.isdir(entry.path):
+            found.others += 1
+        elif stem.startswith("."):
+            found.hidden.append(entry.path)
         else:
-            by_stem[stem].append(entry.path)
-    return by_stem, ignored
+            found.by_stem[stem].append(entry.path)
+    return found
 
 
 def photo_files(folder: str) -> list[str]:
     """The photos in a folder, by name."""
-    by_stem, _ = _files_by_stem(folder, PHOTO_SUFFIXES, "folder")
+    by_stem = _list_folder(folder, PHOTO_SUFFIXES, "folder").by_stem
     return [file for files in by_stem.values() for file in files]
 
 
-def read_split_lists(folder: str) -> dict[str, str]:
-    """Reads `trainval.txt` or `train.txt`, and `test.txt`, `eval.txt` or `val.txt`: the first word of a line is a stem.
+def _listed_stem(line: str, stems: Collection[str]) -> str | None:
+    """The longest beginning of a line that is a photo's stem, which may hold spaces; else the first word, if any."""
+    ends = [space.start() for space in re.finditer(r"\s|$", line)]
+    known = next((line[:end] for end in reversed(ends) if line[:end] in stems), None)
+    return known or next(iter("" if line.startswith("#") else line.split()), None)
+
+
+def read_split_lists(folder: str, stems: Collection[str] = ()) -> dict[str, str]:
+    """Reads `trainval.txt` or `train.txt`, and `test.txt`, `eval.txt` or `val.txt`: a line begins with a stem.
+
+    Args:
+      folder: of the lists.
+      stems: those of the photos; a stem that is not among them ends at the first space.
 
     Returns:
       stem -> "train" or "eval".
@@ -92,12 +123,15 @@ def read_split_lists(folder: str) -> dict[str, str]:
             raise UsageError(
                 f"--split-lists {folder}: holds none of {', '.join(names)}; add the list or drop the option"
             )
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            stems = [line.split()[0] for line in file if line.strip() and not line.startswith("#")]
-        twice = next((stem for stem in stems if split_of.get(stem, split) != split), None)
+        try:
+            with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+                listed = [stem for line in file if (stem := _listed_stem(line, stems)) is not None]
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}; make it readable") from error
+        twice = next((stem for stem in listed if split_of.get(stem, split) != split), None)
         if twice is not None:
             raise UsageError(f"{path}: {twice} is in both lists, so evaluation would see a training photo; keep one")
-        split_of.update(dict.fromkeys(stems, split))
+        split_of.update(dict.fromkeys(listed, split))
     return split_of
 
 
@@ -109,7 +143,8 @@ def find_sources(photos: str, masks: str, split_lists: str | None, eval_share: f
     """Pairs photos with masks of the same stem.
 
     Args:
-      photos: folder of photos. Files with other suffixes, hidden ones and `._*` are ignored and counted.
+      photos: folder of photos. Files with other suffixes and hidden ones (`.a.jpg`, `._a.jpg`) are ignored and counted;
+        hidden photos are also named in the quarantine.
       masks: folder of masks.
       split_lists: folder of split lists; a photo in no list is quarantined. None splits by a hash of the stem.
       eval_share: share of photos in the evaluation split where no list decides, 0..1.
@@ -117,14 +152,19 @@ def find_sources(photos: str, masks: str, split_lists: str | None, eval_share: f
     Raises:
       UsageError: if a folder or a list is missing, or the folder of photos holds none.
     """
-    photos_by_stem, ignored = _files_by_stem(photos, PHOTO_SUFFIXES, "--images")
-    masks_by_stem, _ = _files_by_stem(masks, MASK_SUFFIXES, "--masks")
+    listing = _list_folder(photos, PHOTO_SUFFIXES, "--images")
+    photos_by_stem, masks_by_stem = listing.by_stem, _list_folder(masks, MASK_SUFFIXES, "--masks").by_stem
+    ignored = listing.others + len(listing.hidden)
     found = Sources(photos_found=sum(map(len, photos_by_stem.values())), files_ignored=ignored)
+    found.quarantined += [
+        Quarantined(file=file, reason="hidden_name", detail="its name begins with a dot", kind="hidden file")
+        for file in listing.hidden
+    ]
     if not found.photos_found:
         raise UsageError(
             f"--images {photos}: holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}); name another folder"
         )
-    split_of = None if split_lists is None else read_split_lists(split_lists)
+    split_of = None if split_lists is None else read_split_lists(split_lists, photos_by_stem.keys())
     for stem, files in sorted(photos_by_stem.items()):
         candidates = masks_by_stem.get(stem, [])
         reason = _why_unusable(stem, files, candidates, split_of)

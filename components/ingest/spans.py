@@ -1,4 +1,4 @@
-"""Spans on disk: `DATA/span-<N>/` with TFRecord shards, `manifest.json` and `quarantine.jsonl`.
+"""Spans on disk: `DATA/span-<N>/` with TFRecord shards, `manifest.json`, `quarantine.jsonl` and `duplicates.jsonl`.
 
 A span appears by one rename and is never changed afterwards, so its manifest says what it holds for good.
 """
@@ -15,6 +15,7 @@ from components.errors import UsageError
 
 MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.jsonl"
+DUPLICATES = "duplicates.jsonl"
 FORMAT = 1
 _SPAN = re.compile(r"^span-(\d+)$")
 
@@ -76,6 +77,7 @@ class SourceFile(Record):
       photo_sha256, mask_sha256: of the source files' bytes; None where the file was not opened.
       split: train or eval; None if it was quarantined before it got one.
       verdict: `ingested`, or the reason of its quarantine.
+      perceptual_hash: see `duplicates.perceptual_hash`; None where the photo was not ingested or has one colour.
     """
 
     photo: str
@@ -86,10 +88,15 @@ class SourceFile(Record):
     mask_bytes: int
     split: str | None
     verdict: str
+    # Spans of before this field read on.
+    perceptual_hash: str | None = None
 
 
 class Manifest(Record):
-    """What a span holds, where it came from and what was left out."""
+    """What a span holds, where it came from and what was left out.
+
+    `duplicates` counts the evaluation photos that train too, as `same_file` and `near_duplicate`.
+    """
 
     format: int = FORMAT
     span: int
@@ -100,6 +107,7 @@ class Manifest(Record):
     quarantined: dict[str, int]
     files_ignored: int
     sources: list[SourceFile]
+    duplicates: dict[str, int] = {}
 
     def examples(self, split: str) -> int:
         """Number of records in a split."""
@@ -108,6 +116,10 @@ class Manifest(Record):
     @property
     def ingested(self) -> int:
         return sum(map(self.examples, self.splits))
+
+    def ingested_sources(self, split: str) -> list[SourceFile]:
+        """The photos that a split holds."""
+        return [s for s in self.sources if s.split == split and s.verdict == "ingested"]
 
 
 def span_folder(data: str, number: int) -> str:

@@ -227,6 +227,7 @@ def test_ingest_tells_its_result_as_json_and_nothing_else(tmp_path, pets):
         "folder": f"{tmp_path}/w/data/span-1",
         "span": 1,
         "photos_found": 4,
+        "duplicates": {},
         "quarantined": {"no_mask": 1},
         "train": 2,
         "eval": 1,

@@ -55,7 +55,9 @@ def test_a_raw_example_holds_what_the_contract_promises():
         classes=(ClassSpec(name="road", values=(0,)), ClassSpec(name="car", values=(4, 5))), background="road"
     )
     settings = DataSettings(slice_keys={"city": {r"^(\w+)-": r"\1"}, "night": {"-n": "yes", "-d": "no"}})
-    read = ReadPair(b"jpeg", b"png", height=30, width=50, brightness=0.25, class_shares=[0.75, 0.25])
+    read = ReadPair(
+        b"jpeg", b"png", height=30, width=50, brightness=0.25, class_shares=[0.75, 0.25], perceptual_hash=None
+    )
     example = raw_example(Pair("ulm-n7", "/a/ulm-n7.JPG", "/b/ulm-n7.png", "train"), read, spec, settings)
     features = {}
     for name, feature in example.features.feature.items():

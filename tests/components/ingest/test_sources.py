@@ -32,13 +32,31 @@ def test_photos_and_masks_pair_by_stem_whatever_their_formats(tmp_path):
     assert (found.photos_found, found.files_ignored, found.quarantined) == (3, 0, [])
 
 
-@pytest.mark.parametrize("stray", ["cat_1.mat", "._cat_1.jpg", ".hidden.png", "Thumbs.db", "notes", "cat_1.jpg.part"])
+@pytest.mark.parametrize("stray", ["cat_1.mat", ".DS_Store", "Thumbs.db", "notes", "cat_1.jpg.part"])
 def test_what_is_no_photo_is_ignored_and_counted(tmp_path, stray):
     photos = touch(tmp_path / "photos", "cat_1.jpg", stray)
     masks = touch(tmp_path / "masks", "cat_1.png", "._cat_1.png")
     found = find_sources(photos, masks, split_lists=None, eval_share=0.5)
     assert [p.stem for p in found.pairs] == ["cat_1"]
     assert (found.photos_found, found.files_ignored, found.quarantined) == (1, 1, [])
+
+
+@pytest.mark.parametrize("hidden", ["._cat_1.jpg", ".hidden.png"])
+def test_a_hidden_photo_is_ignored_counted_and_named(tmp_path, hidden):
+    photos = touch(tmp_path / "photos", "cat_1.jpg", hidden)
+    masks = touch(tmp_path / "masks", "cat_1.png", "._cat_1.png", ".hidden.png")
+    found = find_sources(photos, masks, split_lists=None, eval_share=0.5)
+    assert [p.stem for p in found.pairs] == ["cat_1"]
+    assert (found.photos_found, found.files_ignored) == (1, 1)
+    assert quarantined(found) == {(hidden, "hidden_name", "hidden file")}
+
+
+def test_a_stem_with_spaces_is_found_in_a_list_with_and_without_numbers(tmp_path):
+    stems = ["my cat", "my cat 1", "my dog", "#1 pug"]
+    (tmp_path / "train.txt").write_text("#a comment\nmy cat 1 1 1\n#1 pug\nlost 1 1 1\n")
+    (tmp_path / "test.txt").write_text("my cat\nmy dog 2 2 2\n")
+    split_of = read_split_lists(str(tmp_path), stems)
+    assert split_of == {"my cat 1": "train", "#1 pug": "train", "lost": "train", "my cat": "eval", "my dog": "eval"}
 
 
 def test_a_folder_that_is_named_like_a_photo_is_ignored(tmp_path):

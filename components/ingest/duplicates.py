@@ -1,0 +1,137 @@
+"""Finds photos that train and evaluate: the same file by its SHA-256, nearly the same picture by its perceptual hash.
+
+    found = find_duplicates(evaluation, training, max_distance=6)
+    found[0].photo, found[0].training_photo, found[0].distance
+
+The hash (pHash: signs of the 64 lowest cosines of the picture) stays nearly the same when a photo is encoded again,
+resized, made brighter or cut at its edges, and differs in about half of its bits between photos of different things.
+"""
+
+from collections.abc import Iterable
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from components.ingest.spans import Record, SourceFile
+
+_BITS = 64
+# A picture whose 32x32 thumbnail varies by less, in grey levels, is of one colour: its hash would be that of the noise.
+_MIN_CONTRAST = 2.0
+_MAX_PAIRS_AT_ONCE = 1 << 20
+_ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
+
+
+class Duplicate(Record):
+    """An evaluation photo that a model also trains on.
+
+    Attributes:
+      photo: the evaluation photo's file name.
+      training_photo: the training photo that is most like it.
+      same_file: whether both files hold the same bytes.
+      distance: bits in which the perceptual hashes differ, 0..64.
+      further: how many other training photos are as good as the same.
+    """
+
+    photo: str
+    training_photo: str
+    same_file: bool
+    distance: int
+    further: int
+
+
+def perceptual_hash(pixels: np.ndarray) -> str | None:
+    """The 64-bit pHash of a picture.
+
+    Args:
+      pixels: uint8[h, w, 3].
+
+    Returns:
+      16 hexadecimal digits, or None for a picture of one colour.
+    """
+    picture = Image.fromarray(pixels)
+    # A box filter first: ImageHash itself would turn every pixel grey and filter from the full size, for the same bits.
+    factor = min(picture.size) // 64
+    picture = (picture.reduce(factor) if factor > 1 else picture).convert("L")
+    if np.asarray(picture.resize((32, 32), Image.Resampling.BOX)).std() < _MIN_CONTRAST:
+        return None
+    return str(imagehash.phash(picture))
+
+
+def find_duplicates(
+    evaluation: Iterable[SourceFile], training: Iterable[SourceFile], max_distance: int
+) -> list[Duplicate]:
+    """Compares each evaluation photo with all training photos.
+
+    Args:
+      evaluation, training: ingested photos, of one span or of several.
+      max_distance: bits by which the hashes of near-duplicates may differ.
+
+    Returns:
+      One entry per evaluation photo that has a duplicate, by name.
+    """
+    training = sorted(training, key=lambda source: source.photo)
+    by_content, by_hash = _grouped(training, "photo_sha256"), _grouped(training, "perceptual_hash")
+    evaluation = sorted(evaluation, key=lambda source: source.photo)
+    near = _near({s.perceptual_hash for s in evaluation} - {None}, by_hash.keys(), max_distance)
+    found = []
+    for source in evaluation:
+        same = by_content.get(source.photo_sha256, [])
+        close = near.get(source.perceptual_hash, [])
+        if same or close:
+            distance, nearest = (0, source.perceptual_hash) if same else close[0]
+            names = same or by_hash[nearest]
+            alike = {*same, *(name for _, other in close for name in by_hash[other])}
+            found.append(
+                Duplicate(
+                    photo=source.photo,
+                    training_photo=names[0],
+                    same_file=bool(same),
+                    distance=distance,
+                    further=len(alike) - 1,
+                )
+            )
+    return found
+
+
+def _grouped(sources: list[SourceFile], field: str) -> dict[str, list[str]]:
+    """Value of the field -> names of the photos that have it."""
+    groups = {}
+    for source in sources:
+        value = getattr(source, field)
+        if value is not None:
+            groups.setdefault(value, []).append(source.photo)
+    return groups
+
+
+def _near(some: Iterable[str], others: Iterable[str], max_distance: int) -> dict[str, list[tuple[int, str]]]:
+    """Hash -> the other hashes within the distance, nearest first.
+
+    Of more bands than bits that may differ, two near hashes have at least one in common, so only hashes with a common
+    band are compared: the cost grows with the number of photos and of likely pairs, not with its square.
+    """
+    left, right = (np.array([int(h, 16) for h in sorted(hashes)], np.uint64) for hashes in (some, others))
+    edges = np.linspace(0, _BITS, max_distance + 2).round().astype(int)
+    pairs = set()
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for i, j in _sharing(*((h >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1) for h in (left, right))):
+            distance = _ONES[(left[i] ^ right[j]).view(np.uint8).reshape(-1, 8)].sum(axis=1)
+            close = distance <= max_distance
+            pairs.update(zip(i[close].tolist(), distance[close].tolist(), j[close].tolist(), strict=True))
+    near = {}
+    for i, distance, j in sorted(pairs):
+        near.setdefault(f"{left[i]:016x}", []).append((distance, f"{right[j]:016x}"))
+    return near
+
+
+def _sharing(left: np.ndarray, right: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """All index pairs of equal values, in portions that fit into memory."""
+    order = np.argsort(right, kind="stable")
+    first, last = (np.searchsorted(right[order], left, side) for side in ("left", "right"))
+    counts = last - first
+    portion = np.cumsum(counts) // _MAX_PAIRS_AT_ONCE
+    for number in np.unique(portion):
+        chosen = np.flatnonzero(portion == number)
+        i = np.repeat(chosen, counts[chosen])
+        start = np.repeat(first[chosen] - (np.cumsum(counts[chosen]) - counts[chosen]), counts[chosen])
+        yield i, order[start + np.arange(len(i))]
