@@ -26,7 +26,7 @@ def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool
 
     Raises:
       UsageError: if there is no reason, no such run, or the gate did not refuse it.
-      RefusedError: if the canary or the AnomalyGate refused the run, or the canary refuses the model now.
+      RefusedError: if canary, AnomalyGate or Conservation refused the run, or the canary refuses the model now.
       SegpipeError: if the workspace is in use, files of the run are gone, or something breaks; it names the log.
     """
     if not reason.strip():
@@ -59,8 +59,12 @@ def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool
 
 def _check(run: RunRecord) -> None:
     """Raises unless the Evaluator's gate, and nothing else, stood between the model and the push."""
-    for node, what in (("AnomalyGate", "its data do not fit the schema"), ("ModelCanary", "the canary failed it")):
-        if run.verdict == "refused" and run.nodes[node].state == "failed":
+    for node, what in (
+        ("AnomalyGate", "AnomalyGate refused its data"),
+        ("ModelCanary", "the canary failed it"),
+        ("Conservation", "it lost examples on the way"),
+    ):
+        if run.verdict == "refused" and node in run.nodes and run.nodes[node].state == "failed":
             raise RefusedError(
                 f"run {run.run_id} cannot be blessed, {what}: {'; '.join(run.reasons)}; mend the cause and run again"
             )

@@ -12,6 +12,7 @@ from pipeline.cli_model import evaluate, export, infer, predict
 from pipeline.cli_operating import gc, rollback
 from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
 from pipeline.cli_report import diff, report, status
+from pipeline.cli_schema import schema
 from pipeline.cli_serve import serve
 from pipeline.completion import complete_run
 
@@ -96,6 +97,10 @@ def ingest(
         place = {"written": outcome.written, "folder": outcome.folder, "span": manifest.span}
         click.echo(json.dumps(place | counts, indent=2))
         return
+    if outcome.held:
+        spans = ", ".join(map(str, outcome.held))
+        click.echo(f"nothing new, every photo is in span {spans} already; --span N makes a span of them all the same")
+        return
     done = "wrote" if outcome.written else "nothing new, the same input is in"
     click.echo(f"{done} {outcome.folder}")
     splits = " + ".join(f"{manifest.examples(split)} {split}" for split in ("train", "eval"))
@@ -114,12 +119,13 @@ def ingest(
 @main.command()
 @click.option("--engine", type=click.Choice(["local", "beam"]), default="local", show_default=True)
 @click.option("--span", type=click.IntRange(1), help="The span to run on; the newest if left out.")
+@click.option("--window", type=click.IntRange(1), help="How many spans train, that one included; else data.window.")
 @click.option("--tuned", is_flag=True, help="Take the values that the newest segpipe tune found best.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @with_json
 @with_config
 @with_workspace
-def run(workspace, as_json, config, engine, span, tuned, quiet) -> None:
+def run(workspace, as_json, config, engine, span, window, tuned, quiet) -> None:
     """Validate, transform, train, gate and push.
 
     Example: segpipe run --config own.yaml
@@ -134,7 +140,7 @@ def run(workspace, as_json, config, engine, span, tuned, quiet) -> None:
         config, taken = with_tuned(config, workspace)
         for path, (before, after) in taken.items():
             click.echo(f"tuned: {path} {value_text(after)} (the config says {value_text(before)})", err=as_json)
-    execution = execute(config, workspace, engine, span, quiet)
+    execution = execute(config, workspace, engine, span, window, quiet)
     finished = execution.run
     refusal = RefusedError("refused, nothing is pushed: " + "; ".join(finished.reasons))
     if as_json:
@@ -170,6 +176,8 @@ def _print_result(workspace, execution) -> None:
         console.print(line, soft_wrap=True)
     if execution.report is None:
         console.print("warning: the report could not be made; the log says why", soft_wrap=True)
+    if execution.news is not None:
+        console.print(execution.news, soft_wrap=True, markup=False)
     if finished.verdict != "refused":
         what = "pushed version" if finished.verdict == "pushed" else "nothing new; live is version"
         console.print(f"{what} {finished.version} in {workspace.serving}/{finished.version}", soft_wrap=True)
@@ -229,5 +237,5 @@ def tune(workspace, as_json, config, span, quiet) -> None:
     console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
-for command in (predict, infer, evaluate, export, serve, status, report, diff, rollback, gc):
+for command in (predict, infer, evaluate, export, serve, schema, status, report, diff, rollback, gc):
     main.add_command(command)

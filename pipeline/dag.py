@@ -8,6 +8,7 @@ from tfx import v1 as tfx
 
 from components.anomaly_gate.component import AnomalyGate
 from components.base_model.strategy import TRAINING_ID, BaseModelStrategy
+from components.conservation.component import Conservation
 from components.evaluator.component import GoldenEvaluator, SegmentationEvaluator
 from components.evaluator.eval_config import build_eval_config, build_golden_config
 from components.example_gen.component import SpanExampleGen
@@ -31,6 +32,7 @@ class Prepared(NamedTuple):
     nodes: list
     examples: tfx.dsl.Channel
     schema: tfx.dsl.Channel
+    statistics: tfx.dsl.Channel
     transform: tfx.components.Transform
 
 
@@ -72,16 +74,25 @@ def create_pipeline(
     )
     # A blessing makes a baseline, so a model that does not load must not get as far as that.
     evaluator.add_upstream_node(canary)
+    conservation = Conservation(
+        window=places.window,
+        examples=prepared.examples,
+        statistics=prepared.statistics,
+        transformed_examples=prepared.transform.outputs["transformed_examples"],
+        evaluation=evaluator.outputs["evaluation"],
+        verdict=evaluator.outputs["blessing"],
+        fingerprint=fingerprint("components.conservation.executor"),
+    )
     pusher = AtomicPusher(
         model=model,
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=conservation.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
         serving_folder=places.serving,
         serving=config.serving.model_dump_json(),
         fingerprint=fingerprint("components.pusher.executor"),
     )
     golden = _golden(config, places, prepared.schema, model, pusher)
-    nodes = [*prepared.nodes, *training, canary, blessed, evaluator, pusher, *golden]
+    nodes = [*prepared.nodes, *training, canary, blessed, evaluator, conservation, pusher, *golden]
     return _pipeline(config, places, metadata, nodes)
 
 
@@ -94,7 +105,8 @@ def create_tuning_pipeline(
     Args:
       config, places, metadata: see `create_pipeline`.
     """
-    nodes, _, _, transform = _prepare(config, places)
+    prepared = _prepare(config, places)
+    transform = prepared.transform
     tuner = tfx.components.Tuner(
         tuner_fn=TUNER_FN,
         examples=transform.outputs["transformed_examples"],
@@ -104,7 +116,7 @@ def create_tuning_pipeline(
         eval_args=tfx.proto.EvalArgs(splits=["train"]),
         custom_config=_recipe(config, TUNER_FN) | {"tuning": config.tuning.model_dump_json()},
     )
-    return _pipeline(config, places, metadata, [*nodes, tuner])
+    return _pipeline(config, places, metadata, [*prepared.nodes, tuner])
 
 
 def _prepare(config: Config, places: Places) -> Prepared:
@@ -118,7 +130,9 @@ def _prepare(config: Config, places: Places) -> Prepared:
         examples=examples, schema=schema, stats_options=tfdv.StatsOptions(enable_semantic_domain_stats=True)
     )
     validator = tfx.components.ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
-    gate = AnomalyGate(validator.outputs["anomalies"], fingerprint("components.anomaly_gate.executor"))
+    gate = AnomalyGate(
+        validator.outputs["anomalies"], schema, places.comparisons, fingerprint("components.anomaly_gate.executor")
+    )
 
     transform = tfx.components.Transform(
         examples=examples,
@@ -135,7 +149,7 @@ def _prepare(config: Config, places: Places) -> Prepared:
     transform.add_upstream_node(gate)
 
     nodes = [example_gen, schema_gen, statistics_gen, validator, gate, transform]
-    return Prepared(nodes, examples, schema, transform)
+    return Prepared(nodes, examples, schema, statistics_gen.outputs["statistics"], transform)
 
 
 def _recipe(config: Config, function: str) -> dict[str, str]:

@@ -13,20 +13,41 @@ from pipeline.did import what_it_did
 from pipeline.no_space import no_space
 from pipeline.plan import plan
 from pipeline.progress import RunProgress, output_to
-from pipeline.records import RunRecord, newest_run
+from pipeline.records import RunRecord, list_runs, newest_run
 from pipeline.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Execution:
-    """A finished run: its record, its log, and the page of its report, None if that could not be made."""
+    """A finished run.
+
+    Attributes:
+      run: its record.
+      log: path of its log.
+      report: the page of its report, None if that could not be made.
+      known: id of an earlier run that trained on the same spans, or None if the data are new.
+    """
 
     run: RunRecord
     log: str
     report: str | None
+    known: str | None
+
+    @property
+    def news(self) -> str | None:
+        """A sentence where the data are not new: that nothing was trained, or why it was trained again."""
+        if self.known is None or "Trainer" not in self.run.nodes:
+            return None
+        number = "span" if len(self.run.spans) == 1 else "spans"
+        spans = f"{number} {', '.join(map(str, self.run.spans))}"
+        if self.run.nodes["Trainer"].state == "cached":
+            return f"{spans} trained run {self.known} with this config and code, so nothing was trained"
+        return f"no new data: {spans} trained run {self.known} before, and trained again because config or code changed"
 
 
-def execute(config: Config, workspace: Workspace, engine: str, span: int | None, quiet: bool) -> Execution:
+def execute(
+    config: Config, workspace: Workspace, engine: str, span: int | None, window: int | None, quiet: bool
+) -> Execution:
     """Runs the pipeline and makes its report.
 
     Args:
@@ -34,6 +55,7 @@ def execute(config: Config, workspace: Workspace, engine: str, span: int | None,
       workspace: where to.
       engine: `local` or `beam`.
       span: which span; None takes the newest.
+      window: how many spans train, that one included; None takes the config's.
       quiet: write no progress.
 
     Returns:
@@ -43,16 +65,24 @@ def execute(config: Config, workspace: Workspace, engine: str, span: int | None,
       UsageError: before anything starts, if span, schema or config do not fit.
       SegpipeError: if a component failed; it names the component and the log.
     """
-    plan(config, workspace, span)
+    plan(config, workspace, span, window)
 
     def start(log: str) -> None:
         from pipeline import local_runner
 
-        local_runner.launch(config, workspace, engine, span, log=log)
+        local_runner.launch(config, workspace, engine, span, window, log=log)
 
     run, log = watch(workspace, "run", quiet, start)
     page = os.path.join(workspace.report(run.run_id), PAGE)
-    return Execution(run, log, page if os.path.isfile(page) else None)
+    return Execution(run, log, page if os.path.isfile(page) else None, _trained_before(workspace, run))
+
+
+def _trained_before(workspace: Workspace, run: RunRecord) -> str | None:
+    """Id of the newest earlier run that got past the Trainer on just these spans, whatever became of its model."""
+    for other in reversed(list_runs(workspace.metadata)):
+        if other.run_id != run.run_id and other.output("Trainer", "model") is not None and other.window == run.window:
+            return other.run_id
+    return None
 
 
 def watch(

@@ -27,7 +27,7 @@ from pipeline.workspace import Workspace
 
 _FINISHED = {"pushed", "unchanged", "refused", "blessed", "tuned"}
 # A few bytes each, and the history of verdicts and reasons is read from them.
-_RECORDS = {"ExampleAnomalies", "DataBlessing", "InfraBlessing", "ModelBlessing", "PushedModel"}
+_RECORDS = {"ExampleAnomalies", "DataBlessing", "EvaluationVerdict", "InfraBlessing", "ModelBlessing", "PushedModel"}
 _LEFT_BEHIND = "left by killed runs"
 
 

@@ -4,7 +4,7 @@
     tfx run create --engine local --pipeline-name segpipe
 
 The `tfx` command passes no arguments on, so there the environment decides: SEGPIPE_WORKSPACE (default `workspace`),
-SEGPIPE_CONFIG (default: none) and SEGPIPE_SPAN (default: the newest).
+SEGPIPE_CONFIG (default: none), SEGPIPE_SPAN (default: the newest) and SEGPIPE_WINDOW (default: the config's).
 """
 
 import os
@@ -24,6 +24,7 @@ def run(
     workspace: Workspace,
     engine: str,
     span: int | None = None,
+    window: int | None = None,
     run_fn: str = RUN_FN,
     log: str | None = None,
 ) -> None:
@@ -34,6 +35,7 @@ def run(
       workspace: where to.
       engine: `local` or `beam`.
       span: which span; None takes the newest.
+      window: how many spans train, that one included; None takes the config's.
       run_fn: dotted name of the training function.
       log: path of the log, for the report.
 
@@ -42,7 +44,7 @@ def run(
       Exception: whatever a component raises.
     """
     with workspace.writer("run"):
-        launch(config, workspace, engine, span, run_fn, log)
+        launch(config, workspace, engine, span, window, run_fn, log)
 
 
 def launch(
@@ -50,6 +52,7 @@ def launch(
     workspace: Workspace,
     engine: str,
     span: int | None = None,
+    window: int | None = None,
     run_fn: str = RUN_FN,
     log: str | None = None,
 ) -> None:
@@ -65,7 +68,7 @@ def launch(
 
     complete_rollback(workspace)
     runner = {"local": tfx.orchestration.LocalDagRunner, "beam": BeamDagRunner}[engine]
-    places = plan(config, workspace, span)
+    places = plan(config, workspace, span, window)
     metadata = tfx.orchestration.metadata.sqlite_metadata_connection_config(workspace.metadata)
     with launching(workspace), recording(config, workspace, engine, log) as recorded:
         recorded(runner)().run(create_pipeline(config, places, metadata, run_fn))
@@ -74,7 +77,7 @@ def launch(
 def main() -> None:
     """Runs what the environment names, with TFX's log on standard error."""
     logging.set_verbosity(logging.INFO)
-    span = os.environ.get("SEGPIPE_SPAN")
+    span, window = os.environ.get("SEGPIPE_SPAN"), os.environ.get("SEGPIPE_WINDOW")
     with ended_by_interrupt():
         try:
             run(
@@ -82,6 +85,7 @@ def main() -> None:
                 Workspace.at(os.environ.get("SEGPIPE_WORKSPACE", "workspace")),
                 "local",
                 None if span is None else int(span),
+                None if window is None else int(window),
             )
         except SegpipeError as error:
             print(f"segpipe: {error}", file=sys.stderr)

@@ -1,6 +1,5 @@
 """What happened in each run, read from MLMD. Everything that reports on a run starts here."""
 
-import glob
 import itertools
 import json
 import os
@@ -10,10 +9,11 @@ from dataclasses import asdict, dataclass, field
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from components.anomaly_gate.anomalies import FILE, describe_anomalies
 from components.evaluator import SUMMARY
-from components.model_canary.refusal import refusal_file
+from components.example_gen.window import Window
+from components.ingest.spans import read_record
 from components.pusher import LIVE, NEW_VERSION, ROLLED_BACK
+from components.refusal import refusal_file
 from pipeline.blessings import NODE as HAND_BLESSING
 from pipeline.blessings import Blessing, read_blessings
 from pipeline.metadata_file import exists, snapshot
@@ -23,6 +23,9 @@ from pipeline.workspace import Workspace
 
 INFERENCE = ".infer"
 """What the pipeline of batch inference has behind its name; a config's name holds no dot."""
+
+GATES = ("AnomalyGate", "ModelCanary", "Conservation")
+"""Nodes that raise when they refuse; the Evaluator refuses by a verdict."""
 
 _STATES = metadata_store_pb2.Execution.State
 
@@ -58,6 +61,8 @@ class RunRecord:
       run_id: TFX's id of the run.
       started: seconds since 1970.
       nodes: by name.
+      window: path of the list of spans it ran on, or None if it did not get there.
+      spans: their numbers, ascending; all of them trained and the last one evaluated.
       verdict: running, interrupted, failed, refused, pushed (a new version), unchanged (it was live already), blessed
         (by hand after the gate refused it) or tuned.
       reasons: sentences, why it was refused or what failed.
@@ -71,6 +76,8 @@ class RunRecord:
     run_id: str
     started: float
     nodes: dict[str, NodeRecord]
+    window: str | None = None
+    spans: list[int] = field(default_factory=list)
     verdict: str = "running"
     reasons: list[str] = field(default_factory=list)
     summary: dict | None = None
@@ -91,6 +98,7 @@ def run_summary(run: RunRecord) -> dict:
     return {
         "run_id": run.run_id,
         "started": run.started,
+        "spans": run.spans,
         "verdict": run.verdict,
         "reasons": run.reasons,
         "version": run.version,
@@ -164,7 +172,9 @@ def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Contex
                 artifacts_by_key.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
         nodes[node.name] = node
     started = executions[0].create_time_since_epoch if executions else context.create_time_since_epoch
-    return RunRecord(context.name, started / 1000, nodes)
+    example_gen = nodes.get("SpanExampleGen")
+    window = None if example_gen is None else example_gen.parameters["window"].string_value
+    return RunRecord(context.name, started / 1000, nodes, window, _spans(window))
 
 
 def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> NodeRecord:
@@ -177,16 +187,18 @@ def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Exe
     return NodeRecord(pipeline, name, execution.id, state, spent / 1000, execution.custom_properties)
 
 
+def _spans(window: str | None) -> list[int]:
+    known = window is not None and os.path.isfile(window)
+    return [span.number for span in read_record(window, Window).spans] if known else []
+
+
 def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -> None:
     """Fills in verdict, reasons, summary, golden, version and blessing from the nodes' outputs."""
     run.summary, run.golden = _evaluation(run, "SegmentationEvaluator"), _golden(run)
     states = {node.state for node in run.nodes.values()}
-    gate = run.nodes.get("AnomalyGate")
-    if gate is not None and gate.state == "failed":
-        run.reasons = _anomalies(run.output("ExampleValidator", "anomalies"))
-    canary = run.nodes.get("ModelCanary")
-    if canary is not None and canary.state == "failed":
-        run.reasons = _canary_reasons(pipeline_root, canary)
+    for name in GATES:
+        if name in run.nodes and run.nodes[name].state == "failed":
+            run.reasons = _refusal(pipeline_root, run.nodes[name])
     if run.reasons:
         run.verdict = "refused"
     elif "failed" in states or "canceled" in states:
@@ -220,7 +232,7 @@ def _bless(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing], l
         run.verdict = "unchanged" if live else "blessed"
         run.blessing, run.version = blessing, blessing.version
     elif attempt is not None and attempt.state == "failed":
-        run.reasons += _canary_reasons(pipeline_root, attempt)
+        run.reasons += _refusal(pipeline_root, attempt)
 
 
 def _roll_back(run: RunRecord, rollbacks: list[RecordedRollback]) -> None:
@@ -247,22 +259,13 @@ def _golden(run: RunRecord) -> dict | None:
     return {"span": examples.custom_properties["span"].int_value} | measured
 
 
-def _anomalies(artifact: metadata_store_pb2.Artifact | None) -> list[str]:
-    named = []
-    for path in sorted(glob.glob(os.path.join(artifact.uri, "Split-*", FILE))) if artifact is not None else []:
-        split = os.path.basename(os.path.dirname(path)).removeprefix("Split-")
-        with open(path, "rb") as file:
-            named += [f"{split}: {text}" for text in describe_anomalies(file.read())]
-    return named
-
-
 def _failure(run: RunRecord, workspace: Workspace) -> list[str]:
     setup = read_setup(workspace, run.run_id)
     broken = ", ".join(node.name for node in run.nodes.values() if node.state == "failed")
     return [f"{broken} failed: {setup.error}"] if setup is not None and setup.error else []
 
 
-def _canary_reasons(pipeline_root: str, node: NodeRecord) -> list[str]:
+def _refusal(pipeline_root: str, node: NodeRecord) -> list[str]:
     path = refusal_file(os.path.join(pipeline_root, node.name), node.execution_id)
     if not os.path.isfile(path):
         return []

@@ -1,4 +1,7 @@
-"""Which schema a run uses: the user's own, or the curated one fitted to the configured classes and slice keys."""
+"""Which schema a run uses: the user's own, the one that `segpipe schema accept` keeps, or the curated one; the last two
+fitted to the configured classes and slice keys."""
+
+import os
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -7,7 +10,7 @@ from components.content_path import write_by_content
 from components.errors import UsageError
 from pipeline.config import Config
 from schema import SCHEMA_FILE
-from trainer.features import CLASS_SHARE
+from trainer.features import CLASS_SHARE, FILENAME, RAW_FEATURES
 
 
 def read_schema(path: str) -> schema_pb2.Schema:
@@ -23,46 +26,61 @@ def read_schema(path: str) -> schema_pb2.Schema:
             raise UsageError(f"{path}: is no schema in protobuf text format ({error}); mend the file") from error
 
 
-def fit_schema(curated: schema_pb2.Schema, class_names: list[str], slice_keys: list[str]) -> schema_pb2.Schema:
-    """Adapts the curated schema to other classes and slice keys; for those of Pets it comes back as it is.
+def fit_schema(known: schema_pb2.Schema, class_names: list[str], slice_keys: list[str]) -> schema_pb2.Schema:
+    """Adapts a schema to other classes and slice keys; the curated one comes back as it is for those of Pets.
 
     Args:
-      curated: a schema with `class_share/<name>` features and slice keys; any one of each serves as the pattern.
-      class_names: classes that get a `class_share/<name>` feature.
-      slice_keys: features that slice; one that the curated schema does not know gets no domain.
+      known: a schema with the features of every example, some `class_share/<name>` and some slice keys.
+      class_names: classes that get a `class_share/<name>` feature; an unknown one is like any other.
+      slice_keys: features that slice; an unknown one is like `filename`, without a domain.
     """
-    shares = {f.name: f for f in curated.feature if f.name.startswith(CLASS_SHARE)}
-    keys = {f.name: f for f in curated.feature if f.HasField("domain")}
+    features = {feature.name: feature for feature in known.feature}
+    any_share = next(feature for name, feature in features.items() if name.startswith(CLASS_SHARE))
     fitted = schema_pb2.Schema()
-    fitted.CopyFrom(curated)
+    fitted.CopyFrom(known)
     del fitted.feature[:], fitted.string_domain[:]
-    fitted.feature.extend(f for f in curated.feature if f.name not in shares and f.name not in keys)
+    fitted.feature.extend(feature for name, feature in features.items() if name in RAW_FEATURES)
     for name in (CLASS_SHARE + class_name for class_name in class_names):
         feature = fitted.feature.add()
-        feature.CopyFrom(shares.get(name, next(iter(shares.values()))))
+        feature.CopyFrom(features.get(name, any_share))
         feature.name = feature.float_domain.name = name
     for name in slice_keys:
         feature = fitted.feature.add()
-        feature.CopyFrom(keys.get(name, next(iter(keys.values()))))
-        if name not in keys:
-            feature.name = name
-            feature.ClearField("domain")
-    fitted.string_domain.extend(d for d in curated.string_domain if d.name in slice_keys)
+        feature.CopyFrom(features.get(name, features[FILENAME]))
+        feature.name = name
+    domains = {feature.domain for feature in fitted.feature if feature.HasField("domain")}
+    fitted.string_domain.extend(domain for domain in known.string_domain if domain.name in domains)
     return fitted
 
 
-def schema_for(config: Config, folder: str) -> str:
+def schema_source(config: Config, kept: str) -> str:
+    """The file that a run takes its schema from.
+
+    Args:
+      config: `schema_file` comes first.
+      kept: the workspace's own, which comes before the curated one where it exists.
+    """
+    if config.schema_file is not None:
+        return config.schema_file
+    return kept if os.path.isfile(kept) else SCHEMA_FILE
+
+
+def current_schema(config: Config, kept: str) -> schema_pb2.Schema:
+    """The schema of the next run; see `schema_source`."""
+    schema = read_schema(schema_source(config, kept))
+    if config.schema_file is not None:
+        return schema
+    return fit_schema(schema, config.features.class_names, list(config.data.slice_keys))
+
+
+def schema_for(config: Config, folder: str, kept: str) -> str:
     """Writes the schema of a run under the hash of its content.
 
     Args:
-      config: `schema_file` or, where it is None, classes and slice keys.
+      config, kept: see `schema_source`.
       folder: where the schemas of runs are kept.
 
     Returns:
       Absolute path of the schema file.
     """
-    if config.schema_file is not None:
-        schema = read_schema(config.schema_file)
-    else:
-        schema = fit_schema(read_schema(SCHEMA_FILE), config.features.class_names, list(config.data.slice_keys))
-    return write_by_content(folder, "schema.pbtxt", text_format.MessageToString(schema))
+    return write_by_content(folder, "schema.pbtxt", text_format.MessageToString(current_schema(config, kept)))

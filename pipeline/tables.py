@@ -65,6 +65,7 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
     golden = any(run.golden for run in runs)
     if golden:
         table.add_column("golden", justify="right")
+    table.add_column("spans", no_wrap=True)
     table.add_column("executed", no_wrap=True)
     table.add_column("why", overflow="fold")
     for run in runs:
@@ -77,6 +78,7 @@ def runs_table(runs: list[RunRecord], live: int | None) -> Table:
             version,
             score_text(run.summary["metrics"].get("mean_iou")) if run.summary else "-",
             *([score_text(run.golden["metrics"].get("mean_iou") if run.golden else None)] if golden else []),
+            ", ".join(map(str, run.spans)) or "-",
             f"{len(states) - states.count('cached')} of {len(states)}",
             escape(_why(run)) or ", ".join(running),
         )

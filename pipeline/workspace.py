@@ -55,6 +55,11 @@ class Workspace:
         return os.path.join(self.root, "schemas")
 
     @property
+    def schema(self) -> str:
+        """The schema that `segpipe schema accept` keeps, once it has."""
+        return os.path.join(self.root, "schema.pbtxt")
+
+    @property
     def checkpoints(self) -> str:
         return os.path.join(self.root, "checkpoints")
 

@@ -8,6 +8,8 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from components.refusal import refusal_file
+
 REFUSED = {"metrics": {"mean_iou": 0.31}, "baseline": None, "slices": {}, "refusals": ["mean_iou is under 0.5"]}
 GOOD = {"metrics": {"mean_iou": 0.61, "iou/pet": None}, "baseline": {"mean_iou": 0.6}, "slices": {}, "refusals": []}
 _KINDS = {"model": "Model", "blessing": "ModelBlessing", "pushed_model": "PushedModel"}
@@ -89,6 +91,14 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "SchemaDiff.pb").write_bytes(message.SerializeToString())
         return str(folder.parent)
+
+    def refusal(self, run: str, node: str, reasons: list[str]) -> None:
+        """A node that refused, and what it left."""
+        self.node(run, node, "FAILED")
+        execution = max(stored.id for stored in self._store.get_executions())
+        path = Path(refusal_file(str(self.folder / "pipeline_root" / node), execution))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(reasons))
 
 
 def evaluated(store: Store, run: str, summary: dict, state: str = "COMPLETE") -> None:

@@ -31,8 +31,11 @@ NODES = {
     "ModelCanary",
     "LatestBlessedModel",
     "SegmentationEvaluator",
+    "Conservation",
     "AtomicPusher",
 }
+COMPARES = {"LatestBlessedModel", "SegmentationEvaluator", "Conservation", "AtomicPusher"}
+"""What runs again where nothing changed but the baseline."""
 
 
 def drawn(folder: Path, photos: int = 32, seed: int = 17) -> Path:
@@ -109,7 +112,7 @@ class Bench:
         self.segpipe("run", "--config", str(self.config), *arguments, status=status)
         return self.status()["runs"][-1]
 
-    def run_here(self, run_fn: str = "trainer.train.run_fn"):
+    def run_here(self, run_fn: str = "trainer.train.run_fn", window: int | None = None):
         """Runs the DAG in this process, where a test can bring its own `run_fn`; returns the run's record."""
         from pipeline import local_runner
         from pipeline.config import load_config
@@ -117,7 +120,7 @@ class Bench:
         from pipeline.workspace import Workspace
 
         workspace = Workspace.at(str(self.workspace))
-        local_runner.run(load_config(str(self.config)), workspace, "local", run_fn=run_fn)
+        local_runner.run(load_config(str(self.config)), workspace, "local", window=window, run_fn=run_fn)
         return newest_run(workspace.metadata)
 
     def status(self) -> dict:

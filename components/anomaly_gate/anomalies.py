@@ -1,4 +1,4 @@
-"""Puts TFDV's anomalies into words; light enough for `segpipe status`."""
+"""Puts TFDV's anomalies into words; light enough for a report."""
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
@@ -13,3 +13,8 @@ def describe_anomalies(serialised: bytes) -> list[str]:
     if message.HasField("dataset_anomaly_info"):
         named.append(f"dataset: {message.dataset_anomaly_info.description}")
     return named
+
+
+def strange_features(serialised: bytes) -> set[str]:
+    """The features that have an anomaly."""
+    return set(anomalies_pb2.Anomalies.FromString(serialised).anomaly_info)

@@ -1,4 +1,4 @@
-"""AnomalyGate: the run ends here if TFDV found an anomaly. ExampleValidator only writes down what it finds."""
+"""AnomalyGate: the run ends here if TFDV finds an anomaly or a drift. ExampleValidator only writes anomalies down."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import artifact, channel, component_spec, standard_artifacts
@@ -13,19 +13,32 @@ class DataBlessing(artifact.Artifact):
 
 
 class AnomalyGateSpec(component_spec.ComponentSpec):
-    """`anomalies`: what ExampleValidator wrote. `fingerprint`: hash of the gate's code."""
+    """`anomalies`: what ExampleValidator wrote. `schema`: its drift comparators say what is compared. `comparisons`:
+    path of the list of spans that are compared. `fingerprint`: hash of the gate's code."""
 
-    PARAMETERS = {"fingerprint": component_spec.ExecutionParameter(type=str)}
-    INPUTS = {"anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies)}
+    PARAMETERS = {
+        "comparisons": component_spec.ExecutionParameter(type=str),
+        "fingerprint": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
+    }
     OUTPUTS = {"blessing": component_spec.ChannelParameter(type=DataBlessing)}
 
 
 class AnomalyGate(base_component.BaseComponent):
-    """Raises and names every anomaly, or writes a blessing."""
+    """Raises and names every anomaly and every drift, or writes a blessing."""
 
     SPEC_CLASS = AnomalyGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, anomalies: channel.BaseChannel, fingerprint: str):
-        blessing = channel.OutputChannel(DataBlessing, self, "blessing")
-        super().__init__(AnomalyGateSpec(anomalies=anomalies, fingerprint=fingerprint, blessing=blessing))
+    def __init__(self, anomalies: channel.BaseChannel, schema: channel.BaseChannel, comparisons: str, fingerprint: str):
+        spec = AnomalyGateSpec(
+            anomalies=anomalies,
+            schema=schema,
+            comparisons=comparisons,
+            fingerprint=fingerprint,
+            blessing=channel.OutputChannel(DataBlessing, self, "blessing"),
+        )
+        super().__init__(spec)

@@ -1,9 +1,8 @@
 """TFX's Evaluator with a summary of what it found: for the gate, and for the golden set."""
 
 import tensorflow_model_analysis as tfma
-from tfx.components import Evaluator
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import channel, component_spec, standard_artifacts
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import artifact, channel, component_spec, standard_artifacts
 from tfx.types.standard_component_specs import EvaluatorSpec
 from tfx.utils import json_utils
 
@@ -11,10 +10,45 @@ from components.evaluator.executor import Executor
 from components.ingest.sources import SPLITS
 
 
-class SegmentationEvaluator(Evaluator):
-    """Inputs, outputs and blessing are those of TFX's Evaluator, which the latest-blessed resolver knows."""
+class EvaluationVerdict(artifact.Artifact):
+    """What TFX's Evaluator says in a ModelBlessing. That makes a baseline, so Conservation, the last gate, gives it."""
 
+    TYPE_NAME = "EvaluationVerdict"
+
+
+class SegmentationEvaluatorSpec(component_spec.ComponentSpec):
+    """That of TFX's Evaluator with a verdict in place of the ModelBlessing."""
+
+    PARAMETERS = EvaluatorSpec.PARAMETERS
+    INPUTS = EvaluatorSpec.INPUTS
+    OUTPUTS = EvaluatorSpec.OUTPUTS | {"blessing": component_spec.ChannelParameter(type=EvaluationVerdict)}
+
+
+class SegmentationEvaluator(base_beam_component.BaseBeamComponent):
+    """Measures a model on the evaluation split, beside the baseline, and judges it."""
+
+    SPEC_CLASS = SegmentationEvaluatorSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        examples: channel.BaseChannel,
+        schema: channel.BaseChannel,
+        model: channel.BaseChannel,
+        baseline_model: channel.BaseChannel,
+        eval_config: tfma.EvalConfig,
+    ):
+        spec = SegmentationEvaluatorSpec(
+            examples=examples,
+            schema=schema,
+            model=model,
+            baseline_model=baseline_model,
+            eval_config=eval_config,
+            example_splits=json_utils.dumps(["eval"]),
+            evaluation=channel.OutputChannel(standard_artifacts.ModelEvaluation, self, "evaluation"),
+            blessing=channel.OutputChannel(EvaluationVerdict, self, "blessing"),
+        )
+        super().__init__(spec)
 
 
 class GoldenEvaluatorSpec(component_spec.ComponentSpec):
@@ -25,7 +59,7 @@ class GoldenEvaluatorSpec(component_spec.ComponentSpec):
     OUTPUTS = {"evaluation": EvaluatorSpec.OUTPUTS["evaluation"]}
 
 
-class GoldenEvaluator(base_component.BaseComponent):
+class GoldenEvaluator(base_beam_component.BaseBeamComponent):
     """Measures a model on all splits of the golden span.
 
     It cannot bless: a ModelBlessing of any node would count for the latest-blessed resolver.

@@ -45,13 +45,21 @@ def write_window(data: str, numbers: list[int]) -> str:
     """
     *older, newest = sorted(numbers)
     refuse_leaks(data, newest, ("eval",), older, "leave that span out of the window")
-    spans = []
-    for number in sorted(numbers):
-        folder = os.path.abspath(span_folder(data, number))
-        digest = file_sha256(os.path.join(folder, MANIFEST))
-        spans.append(WindowSpan(number=number, folder=folder, manifest_sha256=digest))
+    spans = [window_span(data, number) for number in sorted(numbers)]
     text = json.dumps(Window(spans=spans).model_dump(), indent=1, sort_keys=True) + "\n"
     return write_by_content(os.path.join(data, "windows"), "window.json", text)
+
+
+def window_span(data: str, number: int) -> WindowSpan:
+    """A span as it is now.
+
+    Raises:
+      UsageError: if it does not exist.
+    """
+    read_manifest(data, number)
+    folder = os.path.abspath(span_folder(data, number))
+    digest = file_sha256(os.path.join(folder, MANIFEST))
+    return WindowSpan(number=number, folder=folder, manifest_sha256=digest)
 
 
 def read_window(path: str) -> Window:
@@ -62,10 +70,19 @@ def read_window(path: str) -> Window:
     """
     window = read_record(path, Window)
     for span in window.spans:
-        manifest = os.path.join(span.folder, MANIFEST)
-        if not os.path.isfile(manifest) or file_sha256(manifest) != span.manifest_sha256:
-            raise UsageError(f"{manifest}: is gone or changed since the run was planned; ingest the span again")
+        check_span(span)
     return window
+
+
+def check_span(span: WindowSpan) -> None:
+    """Holds a span's manifest against the recorded hash.
+
+    Raises:
+      UsageError: if it is gone or another one.
+    """
+    manifest = os.path.join(span.folder, MANIFEST)
+    if not os.path.isfile(manifest) or file_sha256(manifest) != span.manifest_sha256:
+        raise UsageError(f"{manifest}: is gone or changed since the run was planned; ingest the span again")
 
 
 def refuse_leaks(data: str, evaluated: int, splits: tuple[str, ...], trained: list[int], mend: str) -> None:

@@ -1,19 +1,17 @@
 """Makes one span out of a folder of photos and a folder of masks, at once and whole or not at all."""
 
-import contextlib
 import glob
-import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from components.errors import RefusedError, UsageError
 from components.ingest.duplicates import Duplicate, find_duplicates
-from components.ingest.reader import Unreadable, file_bytes
+from components.ingest.known import contents, spans_that_hold
 from components.ingest.settings import DataSettings, settings_record
 from components.ingest.shards import ShardResult, plan_shards, write_shards
 from components.ingest.sources import SPLITS, Pair, Quarantined, Sources, find_sources
@@ -35,11 +33,18 @@ from trainer.features import FeatureSpec
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `ingest` did: the span's manifest, its folder, and whether it was written just now."""
+    """What `ingest` did.
+
+    Attributes:
+      manifest, folder: of the span that was written, or is there from before.
+      written: whether it was written just now.
+      held: the spans that hold all photos between them, where nothing was written and no span was made of just these.
+    """
 
     manifest: Manifest
     folder: str
     written: bool
+    held: list[int] = field(default_factory=list)
 
 
 def ingest(
@@ -76,6 +81,9 @@ def ingest(
     known = _same_input(data, sources, record, list_spans(data) if number is None else [number])
     if known is not None:
         return Outcome(read_manifest(data, known), span_folder(data, known), written=False)
+    held = spans_that_hold(data, sources.pairs, record) if number is None else []
+    if held:
+        return Outcome(read_manifest(data, held[-1]), span_folder(data, held[-1]), written=False, held=held)
     if number is None:
         number = max(list_spans(data), default=0) + 1
     elif number in list_spans(data):
@@ -129,17 +137,8 @@ def _same_pair(pair: Pair, source: SourceFile) -> bool:
         pair.split == source.split
         and file_size(pair.photo) == source.photo_bytes
         and file_size(pair.mask) == source.mask_bytes
-        and _contents(pair) == [source.photo_sha256, source.mask_sha256]
+        and contents(pair) == [source.photo_sha256, source.mask_sha256]
     )
-
-
-def _contents(pair: Pair) -> list[str | None]:
-    """SHA-256 of photo and mask as `WriteShard` records them: None for what it cannot read, and for the mask after."""
-    hashes = [None, None]
-    with contextlib.suppress(Unreadable):
-        for index, (path, what) in enumerate(((pair.photo, "photo"), (pair.mask, "mask"))):
-            hashes[index] = hashlib.sha256(file_bytes(path, what)).hexdigest()
-    return hashes
 
 
 def _manifest(

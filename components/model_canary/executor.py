@@ -13,10 +13,9 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.errors import RefusedError
 from components.example_gen.read import read_examples
 from components.model_canary import probe
-from components.model_canary.refusal import refusal_file
+from components.refusal import refuse
 from trainer.features import IMAGE
 
 RESULT = "canary.json"
@@ -38,10 +37,7 @@ class Executor(base_executor.BaseExecutor):
         records = read_examples(artifact_utils.get_split_uri(input_dict["examples"], "eval"), len(_FORMATS))
         result = _probe(model, [record[IMAGE] for record in records])
         if result["problems"]:
-            path = refusal_file(os.path.dirname(os.path.dirname(blessing.uri)), os.path.basename(blessing.uri))
-            reasons = [f"the exported model may not serve: {problem}" for problem in result["problems"]]
-            io_utils.write_string_file(path, json.dumps(reasons))
-            raise RefusedError("; ".join(reasons))
+            refuse(blessing.uri, [f"the exported model may not serve: {problem}" for problem in result["problems"]])
         logging.info("canary: %s", result)
         io_utils.write_string_file(os.path.join(blessing.uri, RESULT), json.dumps(result))
         blessing.set_int_custom_property("blessed", 1)

@@ -3,11 +3,13 @@
 import json
 
 import pytest
-from workbench import NODES, TINY, Bench, drawn, executed
+from workbench import COMPARES, NODES, TINY, Bench, drawn, executed
+
+from pipeline.learnt import baseline_spans
 
 pytestmark = pytest.mark.e2e
 
-_COMPARES = {"BaseModel", "LatestBlessedModel", "SegmentationEvaluator", "AtomicPusher"}
+_COMPARES = COMPARES | {"BaseModel"}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,10 @@ def test_a_new_span_starts_from_the_blessed_model(bench, first, second):
     assert "Trainer" in executed(run) and run["verdict"] == "pushed"
     assert "Trainer: starts from the blessed model" in done.stderr
     assert _base_model(bench, run).startswith(_origin(bench, earlier))
+
+
+def test_it_has_learnt_the_photos_of_both_spans(bench, second):
+    assert {span.number for span in baseline_spans(str(bench.workspace / "metadata.db"))} == {1, 2}
 
 
 def test_a_run_without_a_change_does_not_train_again_although_its_own_model_is_blessed_now(bench, second):

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from stored_runs import Store, blessed_by_hand, evaluated, pushed, refused
+from stored_runs import REFUSED, Store, blessed_by_hand, evaluated, pushed, refused
 
-from components.model_canary.refusal import refusal_file
 from pipeline.blessings import login_name
 from pipeline.cli import main
 from pipeline.workspace import Workspace
@@ -30,17 +29,19 @@ def model(folder: Path) -> Path:
 
 
 def refused_by_data(store: Store) -> None:
-    anomalies = store.anomalies("train", "breed", "Unexpected string values")
-    store.node("r1", "ExampleValidator", "COMPLETE", anomalies={"uri": anomalies})
-    store.node("r1", "AnomalyGate", "FAILED")
+    store.refusal("r1", "AnomalyGate", ["train: breed: Unexpected string values"])
 
 
 def refused_by_canary(store: Store) -> None:
     store.node("r1", "AnomalyGate", "COMPLETE")
-    store.node("r1", "ModelCanary", "FAILED")
-    path = Path(refusal_file(store.folder / "pipeline_root" / "ModelCanary", 2))
-    path.parent.mkdir(parents=True)
-    path.write_text('["signature masks is missing"]')
+    store.refusal("r1", "ModelCanary", ["signature masks is missing"])
+
+
+def refused_by_conservation(store: Store) -> None:
+    for node in ("AnomalyGate", "ModelCanary"):
+        store.node("r1", node, "COMPLETE")
+    evaluated(store, "r1", REFUSED)
+    store.refusal("r1", "Conservation", ["Transform has 4 train examples where SpanExampleGen has 5"])
 
 
 def went_well(store: Store) -> None:
@@ -70,13 +71,19 @@ def lost_its_examples(store: Store) -> None:
         (
             refused_by_data,
             3,
-            "run r1 cannot be blessed, its data do not fit the schema: train: breed: Unexpected string values; "
+            "run r1 cannot be blessed, AnomalyGate refused its data: train: breed: Unexpected string values; "
             "mend the cause and run again",
         ),
         (
             refused_by_canary,
             3,
             "run r1 cannot be blessed, the canary failed it: signature masks is missing; mend the cause and run again",
+        ),
+        (
+            refused_by_conservation,
+            3,
+            "run r1 cannot be blessed, it lost examples on the way: Transform has 4 train examples where "
+            "SpanExampleGen has 5; mend the cause and run again",
         ),
         (
             lambda store: refused(store, "r1", store.folder / "gone"),
@@ -92,7 +99,7 @@ def lost_its_examples(store: Store) -> None:
             "{folder}/m/examples/Split-eval is gone; run segpipe run to make the examples again, then bless that run",
         ),
     ],
-    ids=["pushed", "failed", "interrupted", "data", "canary", "no model", "no examples"],
+    ids=["pushed", "failed", "interrupted", "data", "canary", "conservation", "no model", "no examples"],
 )
 def test_a_run_that_no_person_may_push_is_named_with_why(store, make, status, said):
     make(store)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -42,19 +43,28 @@ def test_help_lists_every_command_and_what_the_exit_status_means():
     assert "0 pushed or nothing new, 1 failed, 2 wrong usage, 3 refused by a gate" in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
+def leaves(group: click.Group, before: str = "") -> dict[str, click.Command]:
+    """All commands by what a user types, those of groups in a group too."""
+    found = {}
+    for name, command in group.commands.items():
+        path = f"{before}{name}"
+        found |= leaves(command, path + " ") if isinstance(command, click.Group) else {path: command}
+    return found
+
+
+@pytest.mark.parametrize("command", sorted(leaves(main)))
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_the_help_of_every_command_shows_an_example_that_parses(command, flag):
-    result = segpipe(command, flag)
+    result = segpipe(*command.split(), flag)
     assert result.exit_code == 0
-    example = result.stdout.partition(f"Example: segpipe {command}")[2].splitlines()[0]
+    example = result.stdout.partition(f"Example: segpipe {command}")[2].splitlines()[0].partition(" > ")[0]
     # Parsing alone: a wrong option in the example would be a usage error.
-    main.commands[command].make_context(command, shlex.split(example))
+    leaves(main)[command].make_context(command, shlex.split(example))
 
 
-@pytest.mark.parametrize("command", sorted(main.commands.keys() - {"draw"}))
+@pytest.mark.parametrize("command", sorted(leaves(main).keys() - {"draw"}))
 def test_every_command_that_works_on_a_workspace_takes_one(command):
-    assert "--workspace" in segpipe(command, "--help").stdout
+    assert "--workspace" in segpipe(*command.split(), "--help").stdout
 
 
 @pytest.mark.parametrize(

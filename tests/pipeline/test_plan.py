@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from components.anomaly_gate.comparisons import read_comparisons
 from components.errors import UsageError
 from components.example_gen.window import read_window
 from components.ingest.settings import DataSettings, settings_record
 from components.ingest.spans import Manifest, Shard, SourceFile, span_folder, write_record
 from pipeline.config import Config, load_config
-from pipeline.plan import choose_span, plan
+from pipeline.plan import choose_spans, plan
 from pipeline.schema_file import read_schema
 from pipeline.workspace import Workspace
 from trainer.features import ClassSpec, FeatureSpec
@@ -64,12 +65,13 @@ def workspace(tmp_path) -> Workspace:
 
 @pytest.mark.parametrize("asked, chosen", [(None, 10), (2, 2), (10, 10)])
 def test_the_newest_span_runs_unless_another_is_named(workspace, asked, chosen):
-    assert choose_span(Config(), workspace, asked) == chosen
+    assert choose_spans(Config(), workspace, asked, None) == [chosen]
 
 
 def test_a_span_that_is_not_there_is_a_usage_error_that_names_those_that_are(workspace):
-    with pytest.raises(UsageError, match=r"span 3: not in .*spans there: 1, 2, 10"):
-        choose_span(Config(), workspace, 3)
+    # Nor is anything older taken in its place.
+    with pytest.raises(UsageError, match=r"^--span 3: nothing new, that span is not in .*spans there: 1, 2, 10\)"):
+        choose_spans(Config(), workspace, 3, None)
 
 
 def test_a_workspace_without_spans_says_what_to_run_first(tmp_path):
@@ -77,6 +79,65 @@ def test_a_workspace_without_spans_says_what_to_run_first(tmp_path):
     with pytest.raises(UsageError, match=rf"holds no span; run segpipe ingest --workspace {tmp_path}/empty first"):
         plan(Config(), workspace, None)
     assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize(
+    "asked, window, setting, chosen",
+    [
+        (None, None, 2, [2, 10]),
+        (None, 3, 1, [1, 2, 10]),
+        (None, 9, 1, [1, 2, 10]),
+        (2, 3, 1, [1, 2]),
+        (2, 1, 3, [2]),
+    ],
+    ids=["by config", "by option", "fewer spans than asked for", "up to a span", "the option decides"],
+)
+def test_a_window_is_the_last_spans_up_to_the_one_asked_for(workspace, asked, window, setting, chosen):
+    config = Config(data=DataSettings(window=setting))
+    assert choose_spans(config, workspace, asked, window) == chosen
+    assert [span.number for span in read_window(plan(config, workspace, asked, window).window).spans] == chosen
+
+
+def test_the_golden_span_is_in_no_window(workspace):
+    assert choose_spans(golden(2), workspace, None, 3) == [1, 10]
+
+
+def test_the_spans_of_a_window_fill_a_batch_together(tmp_path):
+    workspace = Workspace.at(str(tmp_path))
+    for number in (1, 2):
+        write_span(workspace, number, Config(), photos=16)
+    assert choose_spans(Config(), workspace, None, 2) == [1, 2]
+    with pytest.raises(UsageError, match="span 2 holds 16 training photos, fewer than training.batch_size 32"):
+        choose_spans(Config(), workspace, None, 1)
+    with pytest.raises(UsageError, match="spans 1, 2 hold 32 training photos, fewer than training.batch_size 33"):
+        choose_spans(Config(training=TrainingSettings(steps=1, batch_size=33)), workspace, None, 2)
+
+
+def test_every_span_of_a_window_was_ingested_under_the_settings_of_the_run(workspace):
+    write_span(workspace, 9, Config(features=FeatureSpec(ignore_values=(255,))))
+    assert choose_spans(Config(), workspace, None, 1) == [10]
+    with pytest.raises(UsageError, match="span 9 was ingested with ignore_values"):
+        choose_spans(Config(), workspace, None, 2)
+
+
+def test_an_evaluation_photo_trains_in_no_span_of_the_window(tmp_path):
+    workspace = Workspace.at(str(tmp_path))
+    write_span(workspace, 1, Config(), sources={"a": "train", "b": "eval"})
+    write_span(workspace, 2, Config(), sources={"a": "eval", "c": "train"})
+    with pytest.raises(UsageError, match="span 1: training photo a.jpg is evaluation photo a.jpg of span 2") as problem:
+        plan(Config(), workspace, None, window=2)
+    assert str(problem.value).endswith("leave that span out of the window")
+    assert plan(Config(), workspace, None, window=1).window
+
+
+def test_a_plan_compares_every_span_of_the_window_with_the_one_before_it(workspace):
+    def compared(config: Config, window: int) -> list[tuple[int, int]]:
+        pairs = read_comparisons(plan(config, workspace, None, window).comparisons)
+        return [(pair.span.number, pair.previous.number) for pair in pairs]
+
+    assert compared(Config(), 1) == [(10, 2)]
+    assert compared(Config(), 3) == [(2, 1), (10, 2)]
+    assert compared(golden(2), 1) == [(10, 1)]
 
 
 STREETS = FeatureSpec(
@@ -96,7 +157,7 @@ STREETS = FeatureSpec(
 )
 def test_a_span_of_other_settings_is_refused_and_the_setting_named(workspace, change, named):
     with pytest.raises(UsageError, match=f"span 10 was ingested with {named} .*the config says") as problem:
-        choose_span(Config(**change), workspace, None)
+        choose_spans(Config(**change), workspace, None, None)
     assert "\n" not in str(problem.value)
 
 
@@ -111,13 +172,13 @@ def test_a_span_of_other_settings_is_refused_and_the_setting_named(workspace, ch
     ],
 )
 def test_what_does_not_touch_the_spans_bytes_needs_no_new_ingest(workspace, change):
-    assert choose_span(Config(**change), workspace, None) == 10
+    assert choose_spans(Config(**change), workspace, None, None) == [10]
 
 
 def test_a_colour_is_no_reason_to_ingest_again(workspace):
     pet, background, contour = FeatureSpec().classes
     painted = FeatureSpec(classes=(pet.model_copy(update={"colour": "#ff0000"}), background, contour))
-    assert choose_span(Config(features=painted), workspace, None) == 10
+    assert choose_spans(Config(features=painted), workspace, None, None) == [10]
 
 
 def test_a_config_from_yaml_matches_a_manifest_from_json(tmp_path):
@@ -129,7 +190,7 @@ def test_a_config_from_yaml_matches_a_manifest_from_json(tmp_path):
     )
     workspace, config = Workspace.at(str(tmp_path / "workspace")), load_config(str(path))
     write_span(workspace, 1, config)
-    assert choose_span(config, workspace, None) == 1
+    assert choose_spans(config, workspace, None, None) == [1]
 
 
 @pytest.mark.parametrize("photos, passes", [(31, False), (32, True)])
@@ -137,10 +198,10 @@ def test_a_span_must_fill_a_batch(tmp_path, photos, passes):
     workspace = Workspace.at(str(tmp_path))
     write_span(workspace, 1, Config(), photos)
     if passes:
-        assert choose_span(Config(), workspace, None) == 1
+        assert choose_spans(Config(), workspace, None, None) == [1]
     else:
         with pytest.raises(UsageError, match="span 1 holds 31 training photos, fewer than training.batch_size 32"):
-            choose_span(Config(), workspace, None)
+            choose_spans(Config(), workspace, None, None)
 
 
 def test_a_plan_names_a_window_a_schema_and_where_to_write(workspace):

@@ -43,14 +43,25 @@ def test_a_model_that_the_gate_refused_says_why(store):
     assert (run.verdict, run.version, run.reasons) == ("refused", None, ["mean_iou is under 0.5"])
 
 
-def test_data_that_the_gate_refused_say_why(store):
-    store.anomalies("eval", "height", "Out of range")
-    uri = store.anomalies("train", "breed", "Unexpected string values")
-    store.node("r1", "ExampleValidator", "COMPLETE", anomalies={"uri": uri})
-    store.node("r1", "AnomalyGate", "FAILED")
+@pytest.mark.parametrize("gate", ["AnomalyGate", "ModelCanary", "Conservation"])
+def test_a_gate_that_refused_says_why(store, gate):
+    reasons = ["eval: height: Out of range", "train: breed: Unexpected string values"]
+    evaluated(store, "r1", GOOD)
+    store.refusal("r1", gate, reasons)
     (run,) = list_runs(store.path)
-    assert run.verdict == "refused"
-    assert run.reasons == ["eval: height: Out of range", "train: breed: Unexpected string values"]
+    assert (run.verdict, run.reasons, run.version) == ("refused", reasons, None)
+
+
+def test_a_run_says_which_spans_it_ran_on(store, tmp_path):
+    span = {"folder": "/data/span", "manifest_sha256": "0" * 64}
+    window = tmp_path / "window.json"
+    window.write_text(json.dumps({"spans": [span | {"number": number} for number in (2, 10)]}))
+    store.node("r1", "SpanExampleGen", "CACHED", parameters={"window": str(window)})
+    store.node("r2", "SpanExampleGen", "COMPLETE", parameters={"window": str(tmp_path / "gone.json")})
+    first, second = list_runs(store.path)
+    assert (first.spans, run_summary(first)["spans"], second.spans) == ([2, 10], [2, 10], [])
+    rows = printed(runs_table([first, second], live=None))
+    assert (rows[1][3:5], rows[2][3]) == (["2,", "10"], "-")
 
 
 def test_a_refused_run_that_a_person_blessed_keeps_its_reasons_and_says_who_and_why(store, tmp_path):
@@ -223,9 +234,9 @@ def test_the_table_of_runs_says_verdict_score_and_what_is_live(store):
     store.node("r3", "SpanExampleGen", "CACHED")
     store.node("r3", "Trainer", "RUNNING")
     rows = printed(runs_table(list_runs(store.path, writing=True), live=17))[1:]
-    assert rows[0] == ["r1", "pushed", "17", "(live)", "0.610", "2", "of", "2"]
-    assert rows[1] == ["r2", "refused", "0.310", "2", "of", "2", "mean_iou", "is", "under", "0.5"]
-    assert rows[2] == ["r3", "running", "-", "1", "of", "2", "Trainer"]
+    assert rows[0] == ["r1", "pushed", "17", "(live)", "0.610", "-", "2", "of", "2"]
+    assert rows[1] == ["r2", "refused", "0.310", "-", "2", "of", "2", "mean_iou", "is", "under", "0.5"]
+    assert rows[2] == ["r3", "running", "-", "-", "1", "of", "2", "Trainer"]
 
 
 def test_the_lines_of_a_result_hold_whole_paths_however_narrow_the_terminal(store):

@@ -9,11 +9,14 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from components.errors import UsageError
 from components.ingest.settings import DataSettings
 from pipeline.config import Config
-from pipeline.schema_file import fit_schema, read_schema, schema_for
+from pipeline.schema_file import fit_schema, read_schema, schema_for, schema_source
 from schema import SCHEMA_FILE
 from trainer.features import ClassSpec, FeatureSpec
 
 PETS, KEYS = ["pet", "background", "contour"], ["breed", "species"]
+NOWHERE = "/nowhere/schema.pbtxt"
+"""Where a workspace would keep an accepted schema."""
+
 STREETS = FeatureSpec(
     classes=(ClassSpec(name="road", values=(0,)), ClassSpec(name="car", values=(4, 5))), background="road"
 )
@@ -75,17 +78,20 @@ def test_everything_else_of_the_schema_stays(curated):
 
 
 def test_a_schema_lies_under_its_content_so_that_an_edit_is_a_new_path(tmp_path):
-    pets, streets = schema_for(Config(), str(tmp_path)), schema_for(Config(features=STREETS), str(tmp_path))
+    pets, streets = (
+        schema_for(Config(), str(tmp_path), NOWHERE),
+        schema_for(Config(features=STREETS), str(tmp_path), NOWHERE),
+    )
     assert pets != streets
     assert read_schema(pets) == read_schema(SCHEMA_FILE)
     assert "class_share/car" in names(read_schema(streets))
 
 
 def test_the_same_schema_is_written_once(tmp_path):
-    path = schema_for(Config(), str(tmp_path))
+    path = schema_for(Config(), str(tmp_path), NOWHERE)
     written = os.stat(path).st_mtime_ns
     # Neither the net nor the gate is any business of the schema.
-    again = schema_for(Config(pipeline_name="other", data=DataSettings(eval_share=0.5)), str(tmp_path))
+    again = schema_for(Config(pipeline_name="other", data=DataSettings(eval_share=0.5)), str(tmp_path), NOWHERE)
     assert (again, os.stat(path).st_mtime_ns) == (path, written)
     assert len(list(tmp_path.rglob("*.pbtxt*"))) == 1
 
@@ -93,18 +99,18 @@ def test_the_same_schema_is_written_once(tmp_path):
 def test_an_own_schema_is_taken_as_it_is(tmp_path):
     own = tmp_path / "own.pbtxt"
     own.write_text('feature { name: "only" type: INT }  # a comment')
-    path = schema_for(Config(schema_file=str(own)), str(tmp_path / "schemas"))
+    path = schema_for(Config(schema_file=str(own)), str(tmp_path / "schemas"), NOWHERE)
     assert names(read_schema(path)) == ["only"]
     own.write_text('feature { name: "other" type: INT }')
-    assert schema_for(Config(schema_file=str(own)), str(tmp_path / "schemas")) != path
+    assert schema_for(Config(schema_file=str(own)), str(tmp_path / "schemas"), NOWHERE) != path
 
 
 def test_a_comment_in_an_own_schema_reruns_nothing(tmp_path):
     own = tmp_path / "own.pbtxt"
     own.write_text('feature { name: "only" type: INT }')
-    before = schema_for(Config(schema_file=str(own)), str(tmp_path / "schemas"))
+    before = schema_for(Config(schema_file=str(own)), str(tmp_path / "schemas"), NOWHERE)
     own.write_text('# why\nfeature {\n  name: "only"\n  type: INT\n}\n')
-    assert schema_for(Config(schema_file=str(own)), str(tmp_path / "schemas")) == before
+    assert schema_for(Config(schema_file=str(own)), str(tmp_path / "schemas"), NOWHERE) == before
 
 
 @pytest.mark.parametrize("content", [b"feature { name: ", b"featur { }", b"{}", b"\xff\xfe"])
@@ -119,3 +125,46 @@ def test_a_file_that_is_no_schema_is_a_usage_error_that_names_it(tmp_path, conte
 def test_a_schema_reads_back_as_it_was_written(tmp_path, curated):
     (tmp_path / "copy.pbtxt").write_text(text_format.MessageToString(curated))
     assert read_schema(str(tmp_path / "copy.pbtxt")) == curated
+
+
+@pytest.fixture
+def kept(tmp_path, curated) -> str:
+    """A workspace's own schema, which knows a breed more than the curated one."""
+    accepted = fit_schema(curated, PETS, ["breed"])
+    accepted.string_domain[0].value.append("Unicorn")
+    path = tmp_path / "schema.pbtxt"
+    path.write_text("# accepted\n" + text_format.MessageToString(accepted))
+    return str(path)
+
+
+def breeds(schema: schema_pb2.Schema) -> list[str]:
+    return [value for domain in schema.string_domain if domain.name == "breed" for value in domain.value]
+
+
+def test_an_accepted_schema_takes_the_place_of_the_curated_one(tmp_path, kept):
+    assert schema_source(Config(), kept) == kept
+    assert "Unicorn" in breeds(read_schema(schema_for(Config(), str(tmp_path / "schemas"), kept)))
+    assert schema_source(Config(), NOWHERE) == SCHEMA_FILE
+    assert "Unicorn" not in breeds(read_schema(schema_for(Config(), str(tmp_path / "schemas"), NOWHERE)))
+
+
+def test_an_accepted_schema_is_fitted_to_other_classes_and_slice_keys_like_the_curated_one(tmp_path, kept):
+    config = Config(features=STREETS, data=DataSettings(slice_keys={"city": {"^(a)": "b"}, "breed": {"^(a)": "b"}}))
+    fitted = read_schema(schema_for(config, str(tmp_path / "schemas"), kept))
+    assert {"class_share/road", "class_share/car", "city"} <= set(names(fitted))
+    assert not {"species", "class_share/pet"} & set(names(fitted))
+    assert "Unicorn" in breeds(fitted)
+
+
+def test_the_schema_that_the_config_names_comes_before_an_accepted_one(tmp_path, kept):
+    own = tmp_path / "own.pbtxt"
+    own.write_text('feature { name: "only" type: INT }')
+    config = Config(schema_file=str(own))
+    assert schema_source(config, kept) == str(own)
+    assert names(read_schema(schema_for(config, str(tmp_path / "schemas"), kept))) == ["only"]
+
+
+def test_every_class_is_watched_for_drift_like_those_of_pets(curated):
+    fitted = fit_schema(curated, ["road"], [])
+    watched = {feature.name for feature in fitted.feature if feature.HasField("drift_comparator")}
+    assert watched == {"brightness", "height", "width", "class_share/road"}

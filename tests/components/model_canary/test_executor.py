@@ -11,7 +11,7 @@ from tfx.types import standard_artifacts
 
 from components.errors import RefusedError
 from components.model_canary.executor import Executor
-from components.model_canary.refusal import refusal_file
+from components.refusal import refusal_file
 from trainer.features import DESCRIPTION, FILENAME, HEIGHT, IMAGE, MASK, WIDTH, FeatureSpec
 from trainer.warmup import WARMUP, write_warmup_requests
 

@@ -1,0 +1,97 @@
+"""A folder that holds nothing new makes no span, whatever its files are called and however they were ingested."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from drawing import encoded, pet, save, write_pets
+
+from components.ingest.ingest import ingest
+from components.ingest.settings import DataSettings
+from trainer.features import FeatureSpec
+
+
+def take(data: Path, source: Path, number: int | None = None):
+    lists = str(source / "annotations")
+    folders = str(source / "images"), f"{lists}/trimaps"
+    return ingest(str(data), *folders, FeatureSpec(), DataSettings(), lists, number)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """Two spans of three photos each."""
+    for index in range(2):
+        source = write_pets(tmp_path / f"source-{index}", [f"pug_{index}", f"Bengal_{index}"], [f"boxer_{index}"])
+        for photo in source.glob("images/*.jpg"):
+            # Both are drawn alike; a trailing byte makes their contents differ.
+            photo.write_bytes(photo.read_bytes() + bytes([index]))
+        assert take(tmp_path / "data", source).written
+    return tmp_path / "data"
+
+
+def both(data: Path, names: dict[str, str]) -> Path:
+    """One folder of photos of both spans; `names` maps a stem to the one it gets."""
+    together = data.parent / "together"
+    (together / "images").mkdir(parents=True)
+    (together / "annotations" / "trimaps").mkdir(parents=True)
+    for old, new in names.items():
+        source = data.parent / f"source-{old[-1]}"
+        shutil.copy(source / "images" / f"{old}.jpg", together / "images" / f"{new}.jpg")
+        shutil.copy(
+            source / "annotations" / "trimaps" / f"{old}.png", together / "annotations" / "trimaps" / f"{new}.png"
+        )
+    split = {
+        name: [new for old, new in names.items() if old.startswith("boxer") == (name == "test.txt")] for name in LISTS
+    }
+    for name, stems in split.items():
+        (together / "annotations" / name).write_text("".join(f"{stem} 1 1 1\n" for stem in stems))
+    return together
+
+
+LISTS = ("trainval.txt", "test.txt")
+MIXED = {"pug_0": "pug_7", "Bengal_1": "Bengal_1", "boxer_0": "boxer_9"}
+
+
+def test_photos_that_older_spans_hold_between_them_make_no_span(data):
+    before = sorted(os.listdir(data))
+    outcome = take(data, both(data, MIXED))
+    assert (outcome.written, outcome.held) == (False, [1, 2])
+    assert sorted(os.listdir(data)) == before
+
+
+def test_fewer_photos_than_a_span_holds_are_nothing_new(data):
+    outcome = take(data, both(data, {"pug_0": "pug_0", "boxer_0": "boxer_0"}))
+    assert (outcome.written, outcome.held) == (False, [1])
+
+
+def test_one_new_photo_makes_a_span(data):
+    together = both(data, MIXED)
+    save(together / "images" / "pug_8.jpg", encoded(pet(seed=99)[0], "JPEG"))
+    save(together / "annotations" / "trimaps" / "pug_8.png", pet(seed=99)[1])
+    with open(together / "annotations" / "trainval.txt", "a") as file:
+        file.write("pug_8 1 1 1\n")
+    outcome = take(data, together)
+    assert (outcome.written, outcome.held, outcome.manifest.span) == (True, [], 3)
+
+
+def test_a_new_mask_makes_a_span(data):
+    together = both(data, MIXED)
+    mask = pet(seed=0)[1]
+    mask[:4] = 1
+    save(together / "annotations" / "trimaps" / "pug_7.png", mask)
+    assert take(data, together).written
+
+
+def test_another_split_of_known_photos_is_something_new(data):
+    together = both(data, MIXED)
+    first, second = (together / "annotations" / name for name in LISTS)
+    train, test = first.read_text(), second.read_text()
+    first.write_text(test)
+    second.write_text(train)
+    assert take(data, together).written
+
+
+def test_a_span_that_is_asked_for_by_number_is_made(data):
+    outcome = take(data, both(data, MIXED), number=3)
+    assert (outcome.written, outcome.manifest.span) == (True, 3)

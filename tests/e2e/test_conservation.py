@@ -1,0 +1,98 @@
+"""A run that lost an example is refused; its model is neither pushed nor the baseline of the next run."""
+
+import json
+import os
+import shutil
+
+import pytest
+import tensorflow as tf
+from workbench import NODES, Bench, drawn, executed
+
+from pipeline.records import newest_run
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("conservation")
+    bench = Bench(folder)
+    bench.ingest(drawn(folder / "drawn"))
+    return bench
+
+
+@pytest.fixture(scope="module")
+def first(bench):
+    """The record of a run that lost nothing."""
+    return bench.run_here()
+
+
+@pytest.fixture(scope="module")
+def damaged(bench, first) -> str:
+    """Transform's output folder, one training record short."""
+    folder = first.output("Transform", "transformed_examples").uri
+    (name,) = os.listdir(os.path.join(folder, "Split-train"))
+    shard = os.path.join(folder, "Split-train", name)
+    records = list(tf.data.TFRecordDataset(shard, "GZIP").as_numpy_iterator())
+    with tf.io.TFRecordWriter(shard, "GZIP") as writer:
+        for record in records[:-1]:
+            writer.write(record)
+    bench.sections = {"training": {"steps": 5, "batch_size": 8, "evaluations": 1}}
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refused(bench, damaged):
+    """What a new training on the damaged records printed, and the versions that were there before."""
+    versions = bench.versions()
+    return bench.segpipe("run", "--config", bench.config, status=3), versions
+
+
+def baseline(bench) -> str:
+    """URI of the model that the newest run compared with."""
+    verdict = newest_run(str(bench.workspace / "metadata.db")).output("SegmentationEvaluator", "blessing")
+    return verdict.custom_properties["baseline_model"].string_value
+
+
+def test_a_run_that_lost_nothing_is_pushed_and_its_counts_are_in_mlmd(first):
+    assert (first.verdict, set(first.nodes)) == ("pushed", NODES)
+    counts = json.loads(first.output("Conservation", "blessing").custom_properties["counts"].string_value)
+    train, evaluated = (set(counts[split].values()) for split in ("train", "eval"))
+    assert (len(train), len(evaluated), sum(train | evaluated)) == (1, 1, 32)
+    assert set(counts["eval"]) - set(counts["train"]) == {"SegmentationEvaluator"}
+
+
+def test_a_record_that_transform_lost_refuses_the_model_and_names_the_stage(bench, first, damaged, refused):
+    done, versions = refused
+    counts = json.loads(first.output("Conservation", "blessing").custom_properties["counts"].string_value)
+    there = counts["train"]["manifest"]
+    sentence = (
+        f"Transform has {there - 1} train examples where SpanExampleGen has {there}; remove {damaged} and run again"
+    )
+    assert f"refused, nothing is pushed: {sentence}\n" in done.stderr
+    assert bench.versions() == versions
+    run = bench.status()["runs"][-1]
+    assert (run["verdict"], run["reasons"], run["version"]) == ("refused", [sentence], None)
+    assert {"Trainer", "SegmentationEvaluator", "Conservation"} <= executed(run)
+    assert "AtomicPusher" not in run["nodes"]
+
+
+def test_nobody_can_bless_it_by_hand(bench, refused):
+    done = bench.segpipe("bless", "latest", "--reason", "it looks fine", status=3)
+    assert "cannot be blessed, it lost examples on the way: Transform has" in done.stderr
+    assert bench.versions() == refused[1]
+
+
+def test_it_is_no_baseline_and_the_same_again_is_refused_again(bench, first, refused):
+    run = bench.run(status=3)
+    assert executed(run) <= {"LatestBlessedModel", "Conservation"}
+    assert (run["verdict"], bench.versions()) == ("refused", refused[1])
+    assert baseline(bench) == first.output("Trainer", "model").uri
+
+
+def test_the_mend_of_the_message_mends_it(bench, first, damaged, refused):
+    shutil.rmtree(damaged)
+    run = bench.run_here()
+    assert {name for name, node in run.nodes.items() if node.state != "cached"} >= {"Transform", "Trainer"}
+    assert (run.verdict, len(bench.versions())) == ("pushed", len(refused[1]) + 1)
+    assert baseline(bench) == first.output("Trainer", "model").uri
