@@ -10,6 +10,8 @@
 WORKSPACE ?= workspace
 DATA ?=
 MINUTES ?= 15
+# Test files at once; each wants a core and 3 GB.
+JOBS ?= 2
 LOCK := requirements/tfx-1.16.txt
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,10 +33,10 @@ run: $(READY)
 endif
 
 test: lint audit chromium
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 test-all: lint audit chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Without a browser its tests are skipped and say so.
 chromium:
