@@ -7,6 +7,7 @@ A fence that opens with `sh` holds commands; words behind it say where they run:
     sh data         needs photos of the reader's own
     sh cloud        needs a cloud account or a cluster
     sh long         takes long, or is what runs this very test
+    sh example      wants a state that the page does not make; other tests run the command
 
 A `text` fence right behind it is what the commands print: each of its lines must come in this order, `...` stands for
 anything.
@@ -20,6 +21,7 @@ NOT_RUN = {
     "data": "needs photos of the reader's own",
     "cloud": "needs a cloud account or a cluster",
     "long": "takes long, or is what runs this very test",
+    "example": "wants a state that the page does not make",
 }
 _FENCE = re.compile(r"^```(.*)$")
 
