@@ -2,10 +2,9 @@
 
 A fence that opens with `sh` holds commands; words behind it say where they run:
 
-    sh              in a fresh clone, in the order of the page
-    sh background   there too, and goes on until the page ends: a server
+    sh              in a fresh clone, in the order of the page; what it leaves running is ended with the last page
     sh data         needs photos of the reader's own
-    sh cloud        needs a cloud account or a cluster
+    sh cloud        needs a cloud account or a container engine
     sh long         takes long, or is what runs this very test
     sh example      wants a state that the page does not make; other tests run the command
 
@@ -19,7 +18,7 @@ from pathlib import Path
 
 NOT_RUN = {
     "data": "needs photos of the reader's own",
-    "cloud": "needs a cloud account or a cluster",
+    "cloud": "needs a cloud account or a container engine",
     "long": "takes long, or is what runs this very test",
     "example": "wants a state that the page does not make",
 }
@@ -52,7 +51,7 @@ def read_blocks(path: Path, page: str) -> list[Block]:
         kind, _, mark = info.partition(" ")
         if kind != "sh":
             continue
-        if mark not in ("", "background", *NOT_RUN):
+        if mark not in ("", *NOT_RUN):
             raise ValueError(f"{page}:{line}: {mark!r} is no mark of a command block; use {', '.join(NOT_RUN)}")
         following = fences[index + 1] if index + 1 < len(fences) else None
         # Only a blank line may stand between commands and what they print.

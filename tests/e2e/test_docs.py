@@ -1,5 +1,6 @@
 """Every command of README and docs, run as written in a fresh clone, in the order that a reader meets them."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -37,20 +38,13 @@ def clone(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def background(clone):
-    """Starts what goes on beside later blocks; a page's servers must end by SIGTERM as good servers do."""
-    running = {}
-
-    def of_page(page: str, commands: str | None = None) -> None:
-        for other in [name for name in running if name != page or commands is not None]:
-            server = running.pop(other)
-            os.killpg(server.pid, signal.SIGTERM)
-            assert server.wait(timeout=60) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
-        if commands is not None:
-            running[page] = subprocess.Popen(["bash", "-c", commands], cwd=clone, start_new_session=True)
-
-    yield of_page
-    of_page("")
+def sessions():
+    """Process groups of the blocks; a server that one of them left running ends here."""
+    groups = []
+    yield groups
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGTERM)
 
 
 def test_every_page_is_linked_from_the_readme():
@@ -58,22 +52,20 @@ def test_every_page_is_linked_from_the_readme():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_commands_do_what_the_page_says(block, clone, background):
+def test_commands_do_what_the_page_says(block, clone, sessions):
     if block.mark in NOT_RUN:
         pytest.skip(f"command block {NOT_RUN[block.mark]}")
-    if block.mark == "background":
-        background(block.page, block.commands)
-        return
-    background(block.page)
-    done = subprocess.run(
+    with subprocess.Popen(
         ["bash", "-euo", "pipefail", "-c", block.commands],
         cwd=clone,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=1200,
-    )
-    assert done.returncode == 0, f"{block}: exit {done.returncode}\n{done.stdout[-6000:]}"
-    missing = missing_line(block.promised, done.stdout)
-    assert missing is None, f"{block}: {missing!r} is not in\n{done.stdout[-6000:]}"
+        start_new_session=True,
+    ) as running:
+        sessions.append(running.pid)
+        output, _ = running.communicate(timeout=1200)
+    assert running.returncode == 0, f"{block}: exit {running.returncode}\n{output[-6000:]}"
+    missing = missing_line(block.promised, output)
+    assert missing is None, f"{block}: {missing!r} is not in\n{output[-6000:]}"
