@@ -32,10 +32,12 @@ run: $(READY)
 	$(BIN)/segpipe run --workspace $(WORKSPACE)
 endif
 
-test: lint audit chromium
+test: lint chromium
+	-@$(MAKE) --no-print-directory audit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
-test-all: lint audit chromium
+test-all: lint chromium
+	-@$(MAKE) --no-print-directory audit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Without a browser its tests are skipped and say so.
