@@ -6,8 +6,11 @@ import shutil
 
 import pytest
 import tensorflow as tf
+from ml_metadata.metadata_store import metadata_store
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from workbench import NODES, Bench, drawn, executed
 
+from pipeline.inventory import INVENTORY
 from pipeline.records import newest_run
 
 pytestmark = pytest.mark.e2e
@@ -29,14 +32,20 @@ def first(bench):
 
 @pytest.fixture(scope="module")
 def damaged(bench, first) -> str:
-    """Transform's output folder, one training record short."""
-    folder = first.output("Transform", "transformed_examples").uri
+    """Transform's output folder, one training record short, as if Transform had lost it."""
+    artifact = first.output("Transform", "transformed_examples")
+    folder = artifact.uri
     (name,) = os.listdir(os.path.join(folder, "Split-train"))
     shard = os.path.join(folder, "Split-train", name)
     records = list(tf.data.TFRecordDataset(shard, "GZIP").as_numpy_iterator())
     with tf.io.TFRecordWriter(shard, "GZIP") as writer:
         for record in records[:-1]:
             writer.write(record)
+    # With it, the next run would see that the file is not the one that Transform wrote.
+    del artifact.custom_properties[INVENTORY]
+    metadata_store.MetadataStore(sqlite_metadata_connection_config(str(bench.workspace / "metadata.db"))).put_artifacts(
+        [artifact]
+    )
     bench.sections = {"training": {"steps": 5, "batch_size": 8, "evaluations": 1}}
     return folder
 

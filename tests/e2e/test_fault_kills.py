@@ -96,6 +96,7 @@ _WALK = [
     ("Trainer", "local", at_end("Trainer", KILL)),
     ("ModelCanary", "beam", at_end("ModelCanary", KILL)),
     ("SegmentationEvaluator", "local", at_end("SegmentationEvaluator", KILL)),
+    ("Conservation", "beam", at_end("Conservation", KILL)),
     ("AtomicPusher", "local", before("os.rename", r"/serving_model/\.pushing-", KILL)),
     ("AtomicPusher", "beam", at_end("AtomicPusher", KILL)),
 ]
