@@ -100,6 +100,8 @@ def ingest(
     if outcome.held:
         spans = ", ".join(map(str, outcome.held))
         click.echo(f"nothing new, every photo is in span {spans} already; --span N makes a span of them all the same")
+        for entry in outcome.left_out:
+            click.echo(f"  left out: {os.path.basename(entry.file)}, {entry.reason}: {entry.detail}")
         return
     done = "wrote" if outcome.written else "nothing new, the same input is in"
     click.echo(f"{done} {outcome.folder}")

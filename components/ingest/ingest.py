@@ -38,13 +38,15 @@ class Outcome:
     Attributes:
       manifest, folder: of the span that was written, or is there from before.
       written: whether it was written just now.
-      held: the spans that hold all photos between them, where nothing was written and no span was made of just these.
+      held: the spans that hold all pairs between them, where nothing was written and no span was made of just these.
+      left_out: the photos that no pair was made of, where nothing was written for that.
     """
 
     manifest: Manifest
     folder: str
     written: bool
     held: list[int] = field(default_factory=list)
+    left_out: list[Quarantined] = field(default_factory=list)
 
 
 def ingest(
@@ -83,7 +85,8 @@ def ingest(
         return Outcome(read_manifest(data, known), span_folder(data, known), written=False)
     held = spans_that_hold(data, sources.pairs, record) if number is None else []
     if held:
-        return Outcome(read_manifest(data, held[-1]), span_folder(data, held[-1]), written=False, held=held)
+        left_out = [entry for entry in sources.quarantined if entry.kind == "photo"]
+        return Outcome(read_manifest(data, held[-1]), span_folder(data, held[-1]), False, held, left_out)
     if number is None:
         number = max(list_spans(data), default=0) + 1
     elif number in list_spans(data):
