@@ -4,7 +4,13 @@ from typing import NamedTuple
 
 import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
-from tfx import v1 as tfx
+from tfx.components import ExampleValidator, ImportSchemaGen, StatisticsGen, Transform, Tuner
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import trainer_pb2, transform_pb2
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
 
 from components.anomaly_gate.component import AnomalyGate
 from components.base_model.strategy import TRAINING_ID, BaseModelStrategy
@@ -30,10 +36,10 @@ class Prepared(NamedTuple):
     """The nodes before training, in order, and those among them that others read."""
 
     nodes: list
-    examples: tfx.dsl.Channel
-    schema: tfx.dsl.Channel
-    statistics: tfx.dsl.Channel
-    transform: tfx.components.Transform
+    examples: Channel
+    schema: Channel
+    statistics: Channel
+    transform: Transform
 
 
 def create_pipeline(
@@ -41,7 +47,7 @@ def create_pipeline(
     places: Places,
     metadata: metadata_store_pb2.ConnectionConfig | None = None,
     run_fn: str = RUN_FN,
-) -> tfx.dsl.Pipeline:
+) -> Pipeline:
     """Builds the pipeline.
 
     Args:
@@ -55,9 +61,7 @@ def create_pipeline(
     model = training[-1].outputs["model"]
     canary = ModelCanary(model, prepared.examples, fingerprint("components.model_canary.executor"))
 
-    blessed = tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy, **_blessed_models()
-    ).with_id("LatestBlessedModel")
+    blessed = Resolver(strategy_class=LatestBlessedModelStrategy, **_blessed_models()).with_id("LatestBlessedModel")
 
     evaluator = SegmentationEvaluator(
         examples=prepared.examples,
@@ -98,7 +102,7 @@ def create_pipeline(
 
 def create_tuning_pipeline(
     config: Config, places: Places, metadata: metadata_store_pb2.ConnectionConfig | None = None
-) -> tfx.dsl.Pipeline:
+) -> Pipeline:
     """Builds the pipeline of `segpipe tune`: the name and the nodes of a run as far as Transform, so that they share a
     cache, then the search.
 
@@ -107,13 +111,13 @@ def create_tuning_pipeline(
     """
     prepared = _prepare(config, places)
     transform = prepared.transform
-    tuner = tfx.components.Tuner(
+    tuner = Tuner(
         tuner_fn=TUNER_FN,
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         # TFX asks for a second split by itself; the search reads but the first.
-        train_args=tfx.proto.TrainArgs(splits=["train"]),
-        eval_args=tfx.proto.EvalArgs(splits=["train"]),
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["train"]),
         custom_config=_recipe(config, TUNER_FN) | {"tuning": config.tuning.model_dump_json()},
     )
     return _pipeline(config, places, metadata, [*prepared.nodes, tuner])
@@ -123,22 +127,22 @@ def _prepare(config: Config, places: Places) -> Prepared:
     example_gen = SpanExampleGen(places.window, fingerprint("components.example_gen.executor"))
     examples = example_gen.outputs["examples"]
 
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=places.schema)
+    schema_gen = ImportSchemaGen(schema_file=places.schema)
     schema = schema_gen.outputs["schema"]
 
-    statistics_gen = tfx.components.StatisticsGen(
+    statistics_gen = StatisticsGen(
         examples=examples, schema=schema, stats_options=tfdv.StatsOptions(enable_semantic_domain_stats=True)
     )
-    validator = tfx.components.ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+    validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
     gate = AnomalyGate(
         validator.outputs["anomalies"], schema, places.comparisons, fingerprint("components.anomaly_gate.executor")
     )
 
-    transform = tfx.components.Transform(
+    transform = Transform(
         examples=examples,
         schema=schema,
         preprocessing_fn=PREPROCESSING_FN,
-        splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
         disable_statistics=True,
         custom_config={
             "feature_spec": config.features.model_dump_json(),
@@ -163,7 +167,7 @@ def _recipe(config: Config, function: str) -> dict[str, str]:
     }
 
 
-def _train(config: Config, places: Places, transform: tfx.components.Transform, run_fn: str) -> list:
+def _train(config: Config, places: Places, transform: Transform, run_fn: str) -> list:
     """The Trainer, and before it what finds the model of a warm start."""
     recipe = _recipe(config, run_fn) | {
         "checkpoints": places.checkpoints,
@@ -172,7 +176,7 @@ def _train(config: Config, places: Places, transform: tfx.components.Transform, 
     base_model = None
     if config.training.warm_start:
         recipe[TRAINING_ID] = content_key(places.window, places.schema, transform.exec_properties, recipe)
-        base_model = tfx.dsl.Resolver(
+        base_model = Resolver(
             strategy_class=BaseModelStrategy, config={"training_id": recipe[TRAINING_ID]}, **_blessed_models()
         ).with_id("BaseModel")
     trainer = SegmentationTrainer(
@@ -180,14 +184,14 @@ def _train(config: Config, places: Places, transform: tfx.components.Transform, 
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         base_model=base_model and base_model.outputs["model"],
-        train_args=tfx.proto.TrainArgs(splits=["train"]),
-        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         custom_config=recipe,
     ).with_id("Trainer")
     return [base_model, trainer] if base_model else [trainer]
 
 
-def _golden(config: Config, places: Places, schema: tfx.dsl.Channel, model: tfx.dsl.Channel, pusher) -> list:
+def _golden(config: Config, places: Places, schema: Channel, model: Channel, pusher) -> list:
     """The evaluation on the golden span, if there is one."""
     if places.golden is None:
         return []
@@ -208,19 +212,19 @@ def _golden(config: Config, places: Places, schema: tfx.dsl.Channel, model: tfx.
     return [examples, evaluator]
 
 
-def _blessed_models() -> dict[str, tfx.dsl.Channel]:
+def _blessed_models() -> dict[str, Channel]:
     """All models of the pipeline and their blessings, for a resolver."""
-    artifacts = tfx.types.standard_artifacts
+    artifacts = standard_artifacts
     return {
-        "model": tfx.dsl.Channel(type=artifacts.Model),
-        "model_blessing": tfx.dsl.Channel(type=artifacts.ModelBlessing),
+        "model": Channel(type=artifacts.Model),
+        "model_blessing": Channel(type=artifacts.ModelBlessing),
     }
 
 
 def _pipeline(
     config: Config, places: Places, metadata: metadata_store_pb2.ConnectionConfig | None, nodes: list
-) -> tfx.dsl.Pipeline:
-    return tfx.dsl.Pipeline(
+) -> Pipeline:
+    return Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=places.pipeline_root,
         components=nodes,

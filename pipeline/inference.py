@@ -73,8 +73,12 @@ def plan_inference(config: Config, workspace: Workspace, span: int | None, image
 
 def create_inference_pipeline(config: Config, workspace: Workspace, request: Request):
     """Builds the TFX pipeline of a request."""
-    from tfx import v1 as tfx
+    from tfx.components import BulkInferrer
+    from tfx.dsl.components.common.importer import Importer
+    from tfx.orchestration.metadata import sqlite_metadata_connection_config
+    from tfx.orchestration.pipeline import Pipeline
     from tfx.proto import bulk_inferrer_pb2
+    from tfx.types import standard_artifacts
 
     from components.example_gen.component import SpanExampleGen
     from components.mask_writer.component import MaskWriter
@@ -90,14 +94,14 @@ def create_inference_pipeline(config: Config, workspace: Workspace, request: Req
     examples = example_gen.outputs["examples"]
 
     # TFX finds the artifact that the Trainer registered under this URI again, and with it the model's lineage.
-    importer = tfx.dsl.Importer(source_uri=request.model, artifact_type=tfx.types.standard_artifacts.Model)
+    importer = Importer(source_uri=request.model, artifact_type=standard_artifacts.Model)
     importer = importer.with_id("LiveModel")
     model = importer.outputs["result"]
 
     columns = bulk_inferrer_pb2.OutputExampleSpec()
     column = columns.output_columns_spec.add().predict_output.output_columns.add()
     column.output_key, column.output_column = MASK_PNG_BYTES, MASK_PNG
-    inferrer = tfx.components.BulkInferrer(
+    inferrer = BulkInferrer(
         examples=examples,
         model=model,
         model_spec=bulk_inferrer_pb2.ModelSpec(model_signature_name=[MASKS_FROM_EXAMPLES]),
@@ -111,12 +115,12 @@ def create_inference_pipeline(config: Config, workspace: Workspace, request: Req
         model_version=str(request.version),
         fingerprint=fingerprint("components.mask_writer.executor"),
     )
-    return tfx.dsl.Pipeline(
+    return Pipeline(
         pipeline_name=config.pipeline_name + INFERENCE,
         pipeline_root=workspace.pipeline_root,
         components=[example_gen, importer, inferrer, writer],
         enable_cache=True,
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(workspace.metadata),
+        metadata_connection_config=sqlite_metadata_connection_config(workspace.metadata),
         beam_pipeline_args=placeholders(config.beam_args),
     )
 

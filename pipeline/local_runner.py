@@ -58,8 +58,9 @@ def launch(
 ) -> None:
     """As `run`, for a caller who holds the workspace's lock."""
     # A second writer is refused before the twenty seconds that TFX takes to import.
-    from tfx import v1 as tfx
     from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
     from pipeline.dag import create_pipeline
     from pipeline.launching import launching
@@ -67,9 +68,9 @@ def launch(
     from pipeline.rollback import complete_rollback
 
     complete_rollback(workspace)
-    runner = {"local": tfx.orchestration.LocalDagRunner, "beam": BeamDagRunner}[engine]
+    runner = {"local": LocalDagRunner, "beam": BeamDagRunner}[engine]
     places = plan(config, workspace, span, window)
-    metadata = tfx.orchestration.metadata.sqlite_metadata_connection_config(workspace.metadata)
+    metadata = sqlite_metadata_connection_config(workspace.metadata)
     with launching(workspace), recording(config, workspace, engine, log) as recorded:
         recorded(runner)().run(create_pipeline(config, places, metadata, run_fn))
 

@@ -50,14 +50,15 @@ def tune(config: Config, workspace: Workspace, span: int | None, quiet: bool) ->
     places = plan(config, workspace, span)
 
     def start(_: str) -> None:
-        from tfx import v1 as tfx
+        from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+        from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
         from pipeline.dag import create_tuning_pipeline
         from pipeline.launching import launching
 
-        metadata = tfx.orchestration.metadata.sqlite_metadata_connection_config(workspace.metadata)
+        metadata = sqlite_metadata_connection_config(workspace.metadata)
         with launching(workspace):
-            tfx.orchestration.LocalDagRunner().run(create_tuning_pipeline(config, places, metadata))
+            LocalDagRunner().run(create_tuning_pipeline(config, places, metadata))
 
     run, log = watch(workspace, "tune", quiet, start)
     if run.verdict == "refused":

@@ -7,7 +7,7 @@ new start, and a pipeline that runs twice without a change would train twice.
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
-from tfx import v1 as tfx
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.dsl.io import fileio
 from tfx.utils import json_utils
 
@@ -17,7 +17,7 @@ TRAINING_ID = "training_id"
 """Key of the Trainer's `custom_config`: stands for all that decides its result except for the base model."""
 
 
-class BaseModelStrategy(tfx.dsl.experimental.LatestBlessedModelStrategy):
+class BaseModelStrategy(LatestBlessedModelStrategy):
     """Resolves `model` and `model_blessing` as LatestBlessedModelStrategy does, once for each training.
 
     Args:
