@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components import ExampleValidator, ImportSchemaGen, StatisticsGen, Transform, Tuner
+from tfx.components import ExampleValidator, StatisticsGen, Transform, Tuner
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration.pipeline import Pipeline
