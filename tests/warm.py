@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,24 +33,28 @@ _RESOLVED = "[%s] Resolved inputs: %s"
 _RUNNING = ("Component %s is running.", "node %s is running.")
 
 
-def at_start(node: str, *does: str, delay: float = 0.0) -> dict:
-    """When a node's executor is about to start, or some seconds later."""
-    return {"node": node, "message": _STARTS, "does": does, "delay": delay}
+def at_start(node: str, *does: str) -> dict:
+    """When a node's executor is about to start."""
+    return {"node": node, "message": _STARTS, "does": does}
 
 
 def at_end(node: str, *does: str) -> dict:
     """When a node's executor is through, and MLMD does not know it yet."""
-    return {"node": node, "message": _ENDS, "does": does, "delay": 0.0}
+    return {"node": node, "message": _ENDS, "does": does}
 
 
 def at_resolution(node: str, *does: str) -> dict:
     """When a node knows its inputs; a resolver does nothing else."""
-    return {"node": node, "message": _RESOLVED, "does": does, "delay": 0.0}
+    return {"node": node, "message": _RESOLVED, "does": does}
+
+
+IN_TRANSFORM = r"/Transform/transformed_examples/"
+"""Files that a Beam stage of Transform writes."""
 
 
 def before(event: str, path: str, *does: str, count: int = 1) -> dict:
     """Before the count-th audit event of Python whose first argument is a path that matches."""
-    return {"event": event, "path": path, "count": count, "does": does, "delay": 0.0}
+    return {"event": event, "path": path, "count": count, "does": does}
 
 
 class Process:
@@ -166,7 +169,7 @@ class _Fault(logging.Handler):
         if record.msg in _RUNNING:
             self._node = record.args[0]
         elif record.msg == self._fault["message"] and self._node == self._fault["node"]:
-            threading.Timer(self._fault["delay"], self.happen).start() if self._fault["delay"] else self.happen()
+            self.happen()
 
     def happen(self) -> None:
         with open(self._met, "w"):

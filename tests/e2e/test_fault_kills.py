@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from warm import KILL, at_end, at_resolution, at_start, before
+from warm import IN_TRANSFORM, KILL, at_end, at_resolution, before
 from workbench import NODES, Bench, drawn, weights
 
 from components.ingest.spans import list_spans
@@ -91,7 +91,7 @@ _WALK = [
     ("StatisticsGen", "local", at_end("StatisticsGen", KILL)),
     ("ExampleValidator", "beam", at_end("ExampleValidator", KILL)),
     ("AnomalyGate", "local", at_end("AnomalyGate", KILL)),
-    ("Transform", "beam", at_start("Transform", KILL, delay=1.0)),
+    ("Transform", "beam", before("open", IN_TRANSFORM, KILL)),
     ("Transform", "local", at_end("Transform", KILL)),
     ("Trainer", "local", at_end("Trainer", KILL)),
     ("ModelCanary", "beam", at_end("ModelCanary", KILL)),

@@ -7,7 +7,7 @@ import signal
 
 import psutil
 import pytest
-from warm import STALL, TO_GROUP, TO_PROCESS, at_start, before
+from warm import IN_TRANSFORM, STALL, TO_GROUP, TO_PROCESS, before
 from workbench import TINY, Bench, drawn
 
 from components.ingest.spans import list_spans
@@ -89,7 +89,7 @@ def _state(bench, node: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize(("engine", "name"), [("local", TO_GROUP), ("beam", TO_PROCESS)])
 def test_a_run_stops_in_a_beam_stage(warm, bench, engine, name):
-    process = _run(warm, bench, "--engine", engine, fault=at_start("Transform", name, delay=1.0))
+    process = _run(warm, bench, "--engine", engine, fault=before("open", IN_TRANSFORM, name))
     _assert_stopped(process, name)
     assert _state(bench, "Transform") == ("interrupted", "running")
 
