@@ -114,7 +114,7 @@ def test_without_the_files_of_the_blessed_model_thresholds_decide_and_everyone_i
     run = pushed.status()["runs"][-1]
     assert (run["verdict"], run["baseline"], run["lost_baseline"]) == ("pushed", None, sentence)
     assert "only the value thresholds decided" in pushed.segpipe("status", "--last", "1").stdout
-    (log,) = [line.removeprefix("log ") for line in done.stdout.splitlines() if line.startswith("log ")]
+    (log,) = [line.removeprefix("log ").strip() for line in done.stdout.splitlines() if line.startswith("log ")]
     with open(log, encoding="utf-8", errors="replace") as file:
         assert sentence in file.read()
 
