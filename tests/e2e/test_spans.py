@@ -95,7 +95,7 @@ def leaking(bench, window):
             victim = (folder / "annotations/test.txt").read_text().split()[0]
             for name in ("images/{}.jpg", "annotations/trimaps/{}.png"):
                 shutil.copy(bench.folder / f"drawn-{source}" / name.format(stem), folder / name.format(victim))
-        bench.ingest(folder)
+        bench.ingest(folder, "--span", str(number))
         return f"span {source}: training photo {stem}.jpg is evaluation photo {victim}.jpg of span " if source else ""
 
     return ingest
