@@ -4,11 +4,9 @@ goes with its holder, neither later with a child of it nor earlier with a worker
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 
@@ -170,38 +168,3 @@ def _workers(pid: int) -> list[psutil.Process]:
     found = [p for p in psutil.Process(pid).children(recursive=True) if "sdk_worker_main" in " ".join(p.cmdline())]
     workers = [p for p in found if p.name() not in ("sh", "dash", "bash")]
     return workers if len(workers) == 2 else []
-
-
-def test_status_polled_throughout_a_run_fails_neither_itself_nor_the_run(warm, bench):
-    workspace, seen, ended = Workspace.at(str(bench.workspace)), [], threading.Event()
-
-    def poll() -> None:
-        while not ended.is_set():
-            runs = list_runs(workspace.metadata, newest=1, writing=workspace.is_held())
-            seen.extend(run.verdict for run in runs)
-
-    pollers = [threading.Thread(target=_told(poll, seen)) for _ in range(2)]
-    for poller in pollers:
-        poller.start()
-    process = warm.segpipe(bench, *_run(bench))
-    # The command itself as well, over and over.
-    while process.poll() is None:
-        polled = warm.segpipe(bench, "status", "--json")
-        assert (polled.wait(), polled.stderr) == (0, "")
-    ended.set()
-    for poller in pollers:
-        poller.join()
-    assert process.wait() == 0, process.stderr
-    assert not [what for what in seen if isinstance(what, Exception)]
-    assert len(seen) > 50 and {"running", "pushed"} <= set(seen)
-    assert re.search(r"pushed version \d+", process.stdout)
-
-
-def _told(poll, seen: list):
-    def told() -> None:
-        try:
-            poll()
-        except Exception as error:  # noqa: BLE001, any of them would be a failed poll
-            seen.append(error)
-
-    return told

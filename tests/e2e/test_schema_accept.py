@@ -104,7 +104,7 @@ def test_a_drift_stops_the_run_and_both_values_are_told(bench, dark):
     assert reason.startswith("span 3: brightness: mean brightness 0.") and ", was 0." in reason
     assert " in span 2 (distance 0." in reason and "drift_comparator allows 0." in reason
     assert f"refused, nothing is pushed: {reason}\n" in dark.stderr
-    now, before = (float(part.split()[0]) for part in reason.split("brightness ")[1].split("was "))
+    now, before = (float(part.split()[0].rstrip(",")) for part in reason.split("brightness ")[1].split("was "))
     assert now == pytest.approx(before / 2, abs=0.05)
     assert executed(run).isdisjoint({"Transform", "Trainer"})
 
