@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from workbench import NODES, Bench, drawn
+from workbench import COMPARES, NODES, Bench, drawn
 
 from pipeline.records import list_runs, newest_run
 
 pytestmark = pytest.mark.e2e
 
-_AFTER_MODEL = {"ModelCanary", "SegmentationEvaluator", "AtomicPusher"}
+_AFTER_MODEL = {"ModelCanary", "SegmentationEvaluator", "Conservation", "AtomicPusher"}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_served_model_that_was_damaged_is_pushed_again_as_a_new_version(warm, 
     )
     run = _newest(bench)
     assert (run.verdict, run.version > live) == ("pushed", True)
-    assert _executed(run) <= {"SegmentationEvaluator", "AtomicPusher"}
+    assert _executed(run) <= COMPARES
     whole = next(_folder(bench, "Trainer", "model").glob(f"Format-Serving/variables/{shard.name}"))
     assert (bench.serving / str(run.version) / "variables" / shard.name).read_bytes() == whole.read_bytes()
 
