@@ -64,8 +64,8 @@ def photo_tallies(mask: bytes, probabilities: np.ndarray, spec: FeatureSpec, tol
 
     Args:
       mask: one-channel PNG in the user's own values.
-      probabilities: float32[H, W, C].
-      spec: class map and model size.
+      probabilities: float32[H, W, C]. A blessed model of before may have another size than the config has now.
+      spec: class map.
       tolerances: of boundaries, in pixels: at the photo's own size, and at the model's.
 
     Returns:
@@ -73,9 +73,11 @@ def photo_tallies(mask: bytes, probabilities: np.ndarray, spec: FeatureSpec, tol
     """
     labels = true_labels(mask, spec)
     own, at_model_size = predicted_labels(probabilities, *labels.shape), _largest(np.moveaxis(probabilities, -1, 0))[0]
+    height, width = at_model_size.shape
+    of_model = spec.model_copy(update={"height": height, "width": width})
     return np.stack(
         [
             tally(labels, own, spec.num_classes, tolerances[0]),
-            tally(shrink_labels(tf.constant(labels), spec).numpy(), at_model_size, spec.num_classes, tolerances[1]),
+            tally(shrink_labels(tf.constant(labels), of_model).numpy(), at_model_size, spec.num_classes, tolerances[1]),
         ]
     )

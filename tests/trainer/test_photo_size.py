@@ -74,6 +74,14 @@ def test_a_prediction_of_the_very_mask_is_perfect_at_the_models_size_and_nearly_
     assert 0.9 < scores(own, SPEC.class_names, 1)["mean_iou"] <= 1.0
 
 
+def test_a_blessed_model_of_another_input_size_is_measured_at_its_own():
+    mask = draw_mask(np.random.default_rng(1), 64, 64, [1, 2, 3], block=16)
+    sure = np.eye(3, dtype=np.float32)[SPEC.label_table()[mask[::4, ::4]]]
+    assert sure.shape[:2] != (SPEC.height, SPEC.width)
+    _, at_model_size = photo_matrices(encode(mask), sure)
+    assert np.trace(at_model_size) == at_model_size.sum() == 16 * 16
+
+
 def test_an_ignored_region_costs_nothing_at_either_size():
     mask = np.full([64, 96], 2, np.uint8)
     wrong = np.zeros([32, 48, 3], np.float32)
