@@ -45,9 +45,9 @@ def _named_folder(error: BaseException) -> str | None:
     text = str(error)
     reason = _TEXT.search(text)
     line = text[: reason.start()].splitlines()[-1] if reason and reason.start() else ""
-    found = [_existing(line[start.start() :]) for start in _PATH_START.finditer(line)]
-    # A path may hold spaces, so that it seems to begin several times.
-    return max(filter(None, found), key=len, default=None)
+    found = filter(None, (_existing(line[start.start() :]) for start in _PATH_START.finditer(line)))
+    # A copy names where from and where to; and a path may hold spaces, so that it seems to begin several times.
+    return max(found, key=lambda folder: (-shutil.disk_usage(folder).free, len(folder)), default=None)
 
 
 def _existing(path: str) -> str | None:
