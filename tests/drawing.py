@@ -19,6 +19,18 @@ PET, BACKGROUND, CONTOUR = 1, 2, 3
 ORIENTATION = 0x0112
 """The EXIF tag that says how a camera was held."""
 
+STORED = {
+    1: lambda picture: picture,
+    2: np.fliplr,
+    3: lambda picture: np.rot90(picture, 2),
+    4: np.flipud,
+    5: lambda picture: np.swapaxes(picture, 0, 1),
+    6: lambda picture: np.rot90(picture, 1),
+    7: lambda picture: np.rot90(np.swapaxes(picture, 0, 1), 2),
+    8: lambda picture: np.rot90(picture, -1),
+}
+"""EXIF orientation -> how a camera that is held so stores an upright picture; NumPy, lest Pillow tests itself."""
+
 SAMPLE = Path(os.environ.get("SEGPIPE_SAMPLE") or Path(__file__).parents[2] / "shared/data/oxford-pets-sample")
 """480 real photos; tests that need them carry `needs_sample` and never change or copy them."""
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import simplejpeg
 import tensorflow as tf
-from drawing import BACKGROUND, PET, decoded, encoded, halves, pet, save, turned, write_lists, write_pets
+from drawing import BACKGROUND, PET, STORED, decoded, encoded, halves, pet, save, turned, write_lists, write_pets
 from PIL import Image
 
 from components.errors import RefusedError, UsageError
@@ -40,18 +40,6 @@ JPEG, PNG, MASK = encoded(RAMP, "JPEG", quality=95), encoded(RAMP, "PNG"), encod
 DETAILED = encoded(pet()[0], "JPEG", quality=98)
 CMYK = Image.fromarray(RAMP).convert("CMYK")
 NOISE = np.random.default_rng(0).integers(0, 256, 1000, np.uint8).tobytes()
-
-# How a camera that is held so stores an upright picture.
-STORED = {
-    1: lambda picture: picture,
-    2: np.fliplr,
-    3: lambda picture: np.rot90(picture, 2),
-    4: np.flipud,
-    5: lambda picture: np.swapaxes(picture, 0, 1),
-    6: lambda picture: np.rot90(picture, 1),
-    7: lambda picture: np.rot90(np.swapaxes(picture, 0, 1), 2),
-    8: lambda picture: np.rot90(picture, -1),
-}
 
 
 def as_stored(picture: np.ndarray, orientation: int, kind: str = "JPEG", **options) -> bytes:

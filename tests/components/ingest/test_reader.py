@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from drawing import BACKGROUND, CONTOUR, PET, decoded, encoded, halves, pet, turned
+from drawing import BACKGROUND, CONTOUR, PET, STORED, decoded, encoded, halves, pet, turned
 from PIL import Image
 
 from components.ingest.reader import Unreadable, file_bytes, read_pair, upright_jpeg
@@ -101,18 +101,6 @@ def test_an_animation_gives_its_first_picture():
     frames = [Image.fromarray(np.full((40, 56), value, np.uint8)) for value in (200, 20)]
     animation = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert difference(decoded(read(animation).image), np.full((40, 56, 3), 200)) <= 6
-
-
-# How a camera that is held so stores an upright picture; written in NumPy, so that Pillow is not tested by itself.
-STORED = {
-    2: np.fliplr,
-    3: lambda picture: np.rot90(picture, 2),
-    4: np.flipud,
-    5: lambda picture: np.swapaxes(picture, 0, 1),
-    6: lambda picture: np.rot90(picture, 1),
-    7: lambda picture: np.rot90(np.swapaxes(picture, 0, 1), 2),
-    8: lambda picture: np.rot90(picture, -1),
-}
 
 
 @pytest.mark.parametrize("orientation", STORED)
