@@ -16,6 +16,7 @@ setup(
     },
     install_requires=[
         "click>=8",
+        "croniter>=2",
         "fastapi>=0.110",
         "filelock>=4.1",
         "imagehash>=4.3",
