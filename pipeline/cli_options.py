@@ -28,7 +28,7 @@ class Group(click.Group):
             except click.exceptions.Exit:
                 raise
             except Exception as error:  # noqa: BLE001, a full disk shows as whatever the library at work makes of it
-                told = _sentence(error)
+                told = _sentence(error, context.obj)
                 if told is None:
                     raise
                 if context.params["debug"]:
@@ -38,13 +38,18 @@ class Group(click.Group):
                 sys.exit(status)
 
 
-def _sentence(error: Exception) -> tuple[str, int] | None:
-    """What to tell of an error, and the exit status; None for one that only its traceback explains."""
+def _sentence(error: Exception, folder: str | None) -> tuple[str, int] | None:
+    """What to tell of an error, and the exit status; None for one that only its traceback explains.
+
+    Args:
+      error: what was raised.
+      folder: the workspace, if the command has one: where space is missing if the error does not say.
+    """
     from pipeline.no_space import no_space
 
     if isinstance(error, SegpipeError):
         return str(error), error.exit_status
-    full = no_space(error)
+    full = no_space(error, folder)
     if full is not None:
         return f"{full}, then run the same command again", SegpipeError.exit_status
     if isinstance(error, OSError) and error.filename is not None:
@@ -61,7 +66,10 @@ def with_workspace(command):
     def wrapper(workspace: str, **options):
         from pipeline.workspace import Workspace
 
-        return command(workspace=Workspace.at(workspace), **options)
+        chosen = Workspace.at(workspace)
+        # The group that tells errors has no other way to know where this command wrote.
+        click.get_current_context().find_root().obj = chosen.root
+        return command(workspace=chosen, **options)
 
     return wrapper
 

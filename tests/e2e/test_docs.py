@@ -47,17 +47,24 @@ def sessions():
             os.killpg(group, signal.SIGTERM)
 
 
+@pytest.fixture(scope="module")
+def tfx_home(tmp_path_factory):
+    """Where the `tfx` command keeps its pipelines: a new reader has none of this name in the home folder."""
+    return str(tmp_path_factory.mktemp("tfx"))
+
+
 def test_every_page_is_linked_from_the_readme():
     assert set(_pages()) == {"README.md", *(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_commands_do_what_the_page_says(block, clone, sessions):
+def test_commands_do_what_the_page_says(block, clone, sessions, tfx_home):
     if block.mark in NOT_RUN:
         pytest.skip(f"command block {NOT_RUN[block.mark]}")
     with subprocess.Popen(
         ["bash", "-euo", "pipefail", "-c", block.commands],
         cwd=clone,
+        env=os.environ | {"LOCAL_HOME": tfx_home},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ from workbench import TINY, Bench, drawn
 
 from pipeline.records import newest_run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = pytest.mark.e2e
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _REMOUNT = 32

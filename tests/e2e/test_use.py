@@ -9,7 +9,7 @@ from notebook_runs import execute, pictures, texts
 from PIL import Image
 from workbench import Bench, drawn
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
