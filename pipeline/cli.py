@@ -11,6 +11,7 @@ from components.errors import RefusedError, UsageError
 from pipeline.cli_model import evaluate, export, infer, predict
 from pipeline.cli_operating import gc, rollback
 from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
+from pipeline.cli_remote import compile_pipeline
 from pipeline.cli_report import diff, report, status
 from pipeline.cli_schema import schema
 from pipeline.cli_serve import serve
@@ -239,5 +240,5 @@ def tune(workspace, as_json, config, span, quiet) -> None:
     console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
-for command in (predict, infer, evaluate, export, serve, schema, status, report, diff, rollback, gc):
+for command in (predict, infer, evaluate, export, serve, schema, status, report, diff, rollback, gc, compile_pipeline):
     main.add_command(command)

@@ -16,6 +16,7 @@ from components.ingest.settings import DataSettings
 from components.pusher.settings import RetentionSettings
 from components.run_report.settings import ModelCardSettings
 from components.secrets import REFERENCE, SECRET_NAME, shown
+from pipeline.vertex_settings import VertexSettings
 from trainer.features import FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
 from trainer.tuning import TuningSettings, typed_space
@@ -42,6 +43,7 @@ class Config(BaseModel):
       downloads: datasets that `segpipe ingest --download` fetches, by name; what is said here of a known one replaces
         that, such as the `base_url` of a mirror.
       beam_args: arguments of every Beam pipeline; `${NAME}` in one stands for an environment variable.
+      vertex: where and on what Vertex AI runs it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +62,7 @@ class Config(BaseModel):
     serving: RetentionSettings = RetentionSettings()
     downloads: dict[str, Dataset] = DATASETS
     beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+    vertex: VertexSettings = VertexSettings()
 
     @field_validator("downloads", mode="before")
     @classmethod

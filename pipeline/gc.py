@@ -86,7 +86,7 @@ def find_rubbish(workspace: Workspace, store: metadata_store.MetadataStore, keep
     for artifact in store.get_artifacts():
         if artifact.state == mlmd.Artifact.LIVE and is_inside(artifact.uri, workspace.pipeline_root):
             live.add(artifact.uri)
-            if artifact.uri not in uris and kinds[artifact.type_id] not in _RECORDS:
+            if artifact.uri not in uris and kinds[artifact.type_id].rpartition(".")[2] not in _RECORDS:
                 rubbish.artifacts.append(artifact)
                 # A model that was blessed by hand or returned to is recorded several times, and is one folder.
                 folders = rubbish.paths[kinds[artifact.type_id]]

@@ -76,7 +76,10 @@ def read_comparisons(path: str) -> list[Pair]:
     Raises:
       UsageError: if a span changed since the list was written.
     """
-    pairs = read_record(path, Comparisons).pairs
+    pairs = [
+        Pair(span=pair.span.seen_from(path), previous=pair.previous.seen_from(path))
+        for pair in read_record(path, Comparisons).pairs
+    ]
     for pair in pairs:
         check_span(pair.span)
         check_span(pair.previous)

@@ -9,7 +9,8 @@ from components.anomaly_gate.executor import Executor
 class DataBlessing(artifact.Artifact):
     """Says that the examples of a run passed the gate."""
 
-    TYPE_NAME = "DataBlessing"
+    # Vertex AI takes a package and a class of it, and imports it by that name.
+    TYPE_NAME = "components.DataBlessing"
 
 
 class AnomalyGateSpec(component_spec.ComponentSpec):

@@ -13,14 +13,14 @@ from components.errors import SegpipeError
 from components.example_gen.window import read_window
 from components.refusal import refuse
 
-_PROPERTIES = {
-    constants.ARTIFACT_PROPERTY_BLESSED_KEY: "int",
-    constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY: "int",
-    constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY: "string",
-    constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY: "int",
-    constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY: "string",
-}
-"""What TFX's Evaluator says in custom properties, and their types."""
+_PROPERTIES = (
+    constants.ARTIFACT_PROPERTY_BLESSED_KEY,
+    constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY,
+    constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY,
+    constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY,
+    constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY,
+)
+"""What TFX's Evaluator says in custom properties."""
 
 
 class Executor(base_executor.BaseExecutor):
@@ -55,10 +55,13 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _hand_on(verdict, blessing) -> None:
-    for key, kind in _PROPERTIES.items():
-        if verdict.has_custom_property(key):
-            value = getattr(verdict, f"get_{kind}_custom_property")(key)
-            getattr(blessing, f"set_{kind}_custom_property")(key, value)
+    for key in filter(verdict.has_custom_property, _PROPERTIES):
+        # An id is a number in MLMD, and on Vertex AI the name of a resource.
+        text = verdict.get_string_custom_property(key)
+        if text:
+            blessing.set_string_custom_property(key, text)
+        else:
+            blessing.set_int_custom_property(key, verdict.get_int_custom_property(key))
     blessed = verdict.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == constants.BLESSED_VALUE
     name = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME
     io_utils.write_string_file(f"{blessing.uri}/{name}", "")

@@ -13,7 +13,8 @@ from components.ingest.sources import SPLITS
 class EvaluationVerdict(artifact.Artifact):
     """What TFX's Evaluator says in a ModelBlessing. That makes a baseline, so Conservation, the last gate, gives it."""
 
-    TYPE_NAME = "EvaluationVerdict"
+    # Vertex AI takes a package and a class of it, and imports it by that name.
+    TYPE_NAME = "components.EvaluationVerdict"
 
 
 class SegmentationEvaluatorSpec(component_spec.ComponentSpec):

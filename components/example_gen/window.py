@@ -13,11 +13,20 @@ from components.ingest.spans import MANIFEST, Record, file_sha256, read_manifest
 
 
 class WindowSpan(Record):
-    """One span of a window: its folder and the SHA-256 of its manifest."""
+    """One span of a window: its folder and the SHA-256 of its manifest.
+
+    A folder that is not absolute is counted from that of the file it stands in, so that the file reads where a root is
+    mounted elsewhere.
+    """
 
     number: int
     folder: str
     manifest_sha256: str
+
+    def seen_from(self, path: str) -> "WindowSpan":
+        """The span as one reads it who found it in the file `path`."""
+        folder = os.path.normpath(os.path.join(os.path.dirname(path), self.folder))
+        return self.model_copy(update={"folder": folder})
 
 
 class Window(Record):
@@ -68,7 +77,7 @@ def read_window(path: str) -> Window:
     Raises:
       UsageError: if a span changed since the window was written.
     """
-    window = read_record(path, Window)
+    window = Window(spans=[span.seen_from(path) for span in read_record(path, Window).spans])
     for span in window.spans:
         check_span(span)
     return window

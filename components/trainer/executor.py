@@ -11,6 +11,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.trainer import RUN_ID
 from trainer.features import DESCRIPTION
 
 
@@ -25,4 +26,5 @@ class Executor(tfx_executor.GenericExecutor):
         with fileio.open(path, "r") as file:
             description = json.load(file)
         with fileio.open(path, "w") as file:
-            file.write(json.dumps(description | {"run_id": self._context.pipeline_run_id}, indent=2))
+            run_id = self._context.pipeline_run_id or os.environ.get(RUN_ID)
+            file.write(json.dumps(description | {"run_id": run_id}, indent=2))

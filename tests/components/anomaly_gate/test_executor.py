@@ -10,6 +10,7 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import standard_artifacts
+from tfx.utils import import_utils
 
 from components.anomaly_gate import DRIFT
 from components.anomaly_gate.comparisons import write_comparisons
@@ -53,7 +54,7 @@ def test_data_that_fit_get_a_blessing(tmp_path):
     blessing = check(tmp_path, train=GOOD, eval=GOOD)
     assert json.loads(Path(blessing.uri, "checked.json").read_text()) == {"splits": ["train", "eval"]}
     assert json.loads(blessing.get_string_custom_property(DRIFT)) == []
-    assert blessing.TYPE_NAME == "DataBlessing"
+    assert import_utils.import_class_by_path(blessing.TYPE_NAME) is DataBlessing
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""Compiles the pipeline for Vertex AI: the DAG of every engine, as a job that the service can run.
+
+What a run reads (window, comparisons, golden window, schema) are parameters of the job, so one compiled file serves
+every span.
+"""
+
+import json
+import os
+
+from components.errors import UsageError
+from components.secrets import REFERENCE
+from pipeline.config import Config
+from pipeline.remote import INPUTS, places_at
+from pipeline.vertex_settings import DataflowSettings, NodeResources, VertexSettings
+
+COMMAND = ["python", "-m", "pipeline.vertex_step"]
+
+
+def inputs_of(config: Config) -> list[str]:
+    """Names of the parameters that a run must be given."""
+    return [name for name in INPUTS if name != "golden" or config.data.golden_span is not None]
+
+
+def compile_job(config: Config) -> dict:
+    """Compiles the pipeline.
+
+    Args:
+      config: its section `vertex` says where and on what.
+
+    Returns:
+      The job, as Vertex AI's API takes it in JSON.
+
+    Raises:
+      UsageError: if the config asks for what Vertex AI cannot run.
+    """
+    _refuse(config)
+    from tfx.orchestration.data_types import RuntimeParameter
+    from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+
+    from pipeline.dag import create_pipeline
+
+    settings = config.vertex
+    parameters = {name: RuntimeParameter(name=name, ptype=str) for name in inputs_of(config)}
+    pipeline = create_pipeline(config, places_at(settings.root, parameters))
+    nodes = {node.id: node for node in pipeline.components}
+    _equip(nodes, settings.resources)
+    if settings.dataflow is not None:
+        _send_to_dataflow(nodes, settings, settings.dataflow)
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(default_image=settings.image, default_commands=COMMAND, use_pipeline_spec_2_1=True)
+    )
+    job = runner.run(pipeline, write_out=False)
+    # TFX adds labels of its own making; what the user named is what the job is found by.
+    return job | {"labels": settings.labels}
+
+
+def compile_to(config: Config, output: str) -> str:
+    """Writes the compiled job as JSON; returns what to tell the user.
+
+    Raises:
+      UsageError: see `compile_job`.
+    """
+    job = compile_job(config)
+    part = output + ".part"
+    with open(part, "w", encoding="utf-8") as file:
+        json.dump(job, file, indent=1, sort_keys=True)
+        file.write("\n")
+    os.replace(part, output)
+    told = f"wrote {output}, {len(job['pipelineSpec']['root']['dag']['tasks'])} tasks"
+    placeholders = config.vertex.placeholders()
+    if placeholders:
+        named = ", ".join(f"vertex.{name}" for name in placeholders)
+        told += f"; {named} {'are placeholders' if len(placeholders) > 1 else 'is a placeholder'} until the config says"
+    return told
+
+
+def _refuse(config: Config) -> None:
+    if config.training.warm_start:
+        raise UsageError(
+            "training.warm_start: Vertex AI finds no model to start from, as it runs no resolver of ours; turn it off"
+        )
+    if config.model.weights_file is not None:
+        raise UsageError("model.weights_file: is a file of this machine, which no container has; drop the key")
+    for argument in config.beam_args:
+        if REFERENCE.search(argument):
+            raise UsageError(f"beam_args: {argument} names an environment variable, which no container has; drop it")
+
+
+def _node(nodes: dict, name: str, field: str):
+    if name not in nodes:
+        raise UsageError(f"vertex.{field}: {name!r} is no node of this pipeline; it has {', '.join(nodes)}")
+    return nodes[name]
+
+
+def _equip(nodes: dict, resources: dict[str, NodeResources]) -> None:
+    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig
+
+    spec = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
+    for name, wanted in resources.items():
+        given = spec(cpu_limit=wanted.cpus or 0, memory_limit=wanted.memory_gb or 0)
+        if wanted.accelerator:
+            given.accelerator.type, given.accelerator.count = wanted.accelerator, wanted.accelerators
+        node = _node(nodes, name, "resources")
+        if not hasattr(node, "with_platform_config"):
+            raise UsageError(f"vertex.resources: {name!r} runs in no container; drop it")
+        node.with_platform_config(given)
+
+
+def _send_to_dataflow(nodes: dict, settings: VertexSettings, dataflow: DataflowSettings) -> None:
+    arguments = {
+        "runner": "DataflowRunner",
+        "project": settings.project,
+        "region": settings.region,
+        "temp_location": f"{settings.root}/dataflow",
+        "sdk_container_image": settings.image,
+        "max_num_workers": dataflow.max_workers,
+        "worker_machine_type": dataflow.machine_type,
+        "service_account_email": settings.service_account,
+        "subnetwork": dataflow.subnetwork,
+    }
+    options = [f"--{name}={value}" for name, value in arguments.items() if value is not None]
+    for name in dataflow.nodes:
+        node = _node(nodes, name, "dataflow.nodes")
+        if not hasattr(node, "with_beam_pipeline_args"):
+            raise UsageError(f"vertex.dataflow.nodes: {name!r} does nothing with Beam; drop it")
+        node.with_beam_pipeline_args([*options, *dataflow.arguments])

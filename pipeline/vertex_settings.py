@@ -1,0 +1,95 @@
+"""Where and on what Vertex AI runs the pipeline; the `vertex` section of the config.
+
+What is left out is a named placeholder, so that compiling needs no project of one's own; submitting refuses them.
+"""
+
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+PLACEHOLDER = "your-"
+_BUCKET_PATH = r"^gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[\w.=-]+)*$"
+
+
+class NodeResources(BaseModel):
+    """What the container of one node gets; Vertex AI chooses a machine type that has it.
+
+    Attributes:
+      cpus, memory_gb: at least that much; None leaves it to the service.
+      accelerator: such as NVIDIA_TESLA_T4; None for none.
+      accelerators: how many of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpus: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    accelerator: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$")
+    accelerators: int = Field(default=1, ge=1)
+
+
+class DataflowSettings(BaseModel):
+    """Dataflow for the nodes that Beam runs.
+
+    Attributes:
+      nodes: which of them; the others stay in their container.
+      machine_type: of a worker; None leaves it to the service.
+      max_workers: how many at most.
+      subnetwork: address of the workers' subnetwork; None for the default one.
+      arguments: further options of Beam, as `--name=value`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    nodes: list[str] = ["StatisticsGen", "Transform", "SegmentationEvaluator"]
+    machine_type: str | None = None
+    max_workers: int = Field(default=4, ge=1)
+    subnetwork: str | None = None
+    arguments: list[str] = []
+
+    @field_validator("arguments")
+    @classmethod
+    def _options(cls, arguments: list[str]) -> list[str]:
+        for argument in arguments:
+            if not argument.startswith("--"):
+                raise ValueError(f"{argument!r} is no option of Beam; write it as --name=value")
+        return arguments
+
+
+class VertexSettings(BaseModel):
+    """The `vertex` section.
+
+    Attributes:
+      project, region: where jobs run.
+      root: folder of a bucket for data, artifacts and pushed models.
+      image: container with this source installed.
+      service_account: e-mail address that jobs run as; None takes the project's default.
+      network: full name of a peered network; None for none.
+      labels: of every job.
+      resources: node -> what its container gets.
+      dataflow: None keeps Beam in the nodes' containers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    project: str = Field(default="your-project", pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")
+    region: str = Field(default="us-central1", pattern=r"^[a-z]+-[a-z]+\d+$")
+    root: str = Field(default="gs://your-bucket/segpipe", pattern=_BUCKET_PATH)
+    image: str = Field(default="us-central1-docker.pkg.dev/your-project/segpipe/segpipe:latest", min_length=1)
+    service_account: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    network: str | None = None
+    labels: dict[str, str] = {}
+    resources: dict[str, NodeResources] = {}
+    dataflow: DataflowSettings | None = None
+
+    @field_validator("labels")
+    @classmethod
+    def _labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        for key, value in labels.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
+                raise ValueError(f"{key!r}: {value!r} is no label; take lower-case letters, digits, _ and -")
+        return labels
+
+    def placeholders(self) -> list[str]:
+        """Names of the fields that a job cannot run with as they are."""
+        return [name for name in ("project", "root", "image") if PLACEHOLDER in getattr(self, name)]

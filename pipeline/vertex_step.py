@@ -1,0 +1,70 @@
+"""The command of every container on Vertex AI: runs one node's executor on the mounted bucket.
+
+Vertex AI mounts `gs://BUCKET` at `/gcs/BUCKET`, and some executors need files that the operating system can open. So
+addresses that a node is handed are replaced by paths, and paths that it hands back by addresses. A node that Dataflow
+runs keeps the addresses: its workers have no mount.
+
+SEGPIPE_BUCKETS names another folder that holds the buckets.
+"""
+
+import json
+import os
+import sys
+
+from absl import app
+from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as tfx_step
+
+from components.trainer import RUN_ID
+
+BUCKETS = "SEGPIPE_BUCKETS"
+_SCHEME = "gs://"
+_INVOCATION = "--json_serialized_invocation_args"
+
+
+def mounted(text: str, buckets: str) -> str:
+    """Text with every address of a bucket replaced by its path."""
+    return text.replace(_SCHEME, buckets + "/")
+
+
+def addressed(value, buckets: str):
+    """Plain data with every string that is a path below the buckets replaced by its address."""
+    if isinstance(value, dict):
+        return {key: addressed(inner, buckets) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [addressed(inner, buckets) for inner in value]
+    if isinstance(value, str) and value.startswith(buckets + "/"):
+        return _SCHEME + value.removeprefix(buckets + "/")
+    return value
+
+
+def _runner(arguments: list[str]) -> str:
+    named = [argument.partition("=")[2] for argument in arguments if argument.startswith("--runner=")]
+    return named[-1] if named else "DirectRunner"
+
+
+def main() -> None:
+    """Runs the executor that the arguments name, as TFX's entry point does."""
+    arguments = sys.argv[1:]
+    place = arguments.index(_INVOCATION) + 1
+    output_file = json.loads(arguments[place])["outputs"]["outputFile"]
+    # <root>/<project number>/<job>/<task>_<number>/executor_output.json
+    os.environ[RUN_ID] = output_file.split("/")[-3]
+    buckets = os.environ.get(BUCKETS, "/gcs").rstrip("/")
+    on_mount = _runner(arguments) == "DirectRunner"
+    if on_mount:
+        arguments[place] = mounted(arguments[place], buckets)
+        output_file = mounted(output_file, buckets)
+
+    def run(parsed) -> None:
+        tfx_step.main(parsed)
+        if on_mount:
+            with open(output_file, encoding="utf-8") as file:
+                written = json.load(file)
+            with open(output_file, "w", encoding="utf-8") as file:
+                json.dump(addressed(written, buckets), file)
+
+    app.run(run, argv=[sys.argv[0], *arguments], flags_parser=lambda argv: tfx_step._parse_flags(argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What is compiled for Vertex AI, against a golden file and field by field.
+
+`python tests/pipeline/test_vertex_runner.py` writes the golden file anew, to be read as a diff before it is committed.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.errors import UsageError
+from pipeline import dag
+from pipeline.config import Config, load_config
+from pipeline.vertex_runner import compile_job, compile_to
+
+GOLDEN = Path(__file__).with_name("vertex_job.json")
+OWN = {
+    "data": {"golden_span": 9},
+    "vertex": {
+        "project": "pets-prod",
+        "region": "europe-west4",
+        "root": "gs://pets-bucket/segpipe",
+        "image": "europe-west4-docker.pkg.dev/pets-prod/segpipe/segpipe:1",
+        "service_account": "runner@pets-prod.iam.gserviceaccount.com",
+        "labels": {"team": "vision"},
+        "resources": {
+            "Trainer": {"cpus": 8, "memory_gb": 30, "accelerator": "NVIDIA_TESLA_T4"},
+            "SpanExampleGen": {"cpus": 2},
+        },
+        "dataflow": {"nodes": ["Transform"], "machine_type": "n1-standard-4", "arguments": ["--disk_size_gb=50"]},
+    },
+}
+
+
+def golden_text(job: dict) -> str:
+    # TFX's version is that of the line which is installed.
+    job["pipelineSpec"]["sdkVersion"] = "tfx"
+    return json.dumps(job, indent=1, sort_keys=True) + "\n"
+
+
+@pytest.fixture(scope="module")
+def job():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dag, "fingerprint", lambda module: f"fingerprint of {module}")
+        yield compile_job(Config.model_validate(OWN))
+
+
+def executor(job: dict, node: str) -> dict:
+    return job["pipelineSpec"]["deploymentSpec"]["executors"][f"{node}_executor"]["container"]
+
+
+def test_the_job_is_that_of_the_golden_file(job):
+    assert golden_text(json.loads(json.dumps(job))) == GOLDEN.read_text()
+
+
+def test_what_a_run_reads_is_a_parameter(job):
+    parameters = job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]
+    assert set(parameters) == {"window", "comparisons", "golden", "schema"}
+    tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
+    for task in ("SpanExampleGen", "Conservation"):
+        assert tasks[task]["inputs"]["parameters"]["window"] == {"componentInputParameter": "window"}
+
+
+def test_a_node_gets_what_it_was_given(job):
+    assert executor(job, "Trainer")["resources"] == {
+        "cpuLimit": 8.0,
+        "memoryLimit": 30.0,
+        "accelerator": {"type": "NVIDIA_TESLA_T4", "count": "1"},
+    }
+    assert executor(job, "SpanExampleGen")["resources"] == {"cpuLimit": 2.0}
+    assert "resources" not in executor(job, "StatisticsGen")
+    assert job["labels"] == {"team": "vision"}
+
+
+def test_dataflow_is_for_the_nodes_that_are_named(job):
+    arguments = executor(job, "Transform")["args"]
+    assert [a for a in arguments if a.startswith("--runner=")][-1] == "--runner=DataflowRunner"
+    for argument in (
+        "--project=pets-prod",
+        "--region=europe-west4",
+        "--temp_location=gs://pets-bucket/segpipe/dataflow",
+        "--service_account_email=runner@pets-prod.iam.gserviceaccount.com",
+        "--worker_machine_type=n1-standard-4",
+        "--disk_size_gb=50",
+    ):
+        assert argument in arguments
+    assert "--runner=DataflowRunner" not in executor(job, "StatisticsGen")["args"]
+
+
+@pytest.mark.parametrize(
+    "sections, told",
+    [
+        ({"training": {"warm_start": True}}, "training.warm_start: Vertex AI finds no model to start from"),
+        (
+            {"vertex": {"resources": {"Trainr": {}}}},
+            "vertex.resources: 'Trainr' is no node of this pipeline; it has",
+        ),
+        ({"vertex": {"resources": {"LatestBlessedModel": {}}}}, "'LatestBlessedModel' runs in no container"),
+        ({"vertex": {"dataflow": {"nodes": ["Trainer"]}}}, "vertex.dataflow.nodes: 'Trainer' does nothing with Beam"),
+    ],
+)
+def test_what_vertex_cannot_run_is_refused(sections, told):
+    with pytest.raises(UsageError, match=told):
+        compile_job(Config.model_validate(sections))
+
+
+@pytest.mark.parametrize(
+    "section, told",
+    [
+        ({"root": "s3://bucket/x"}, "vertex.root: "),
+        ({"region": "europe"}, "vertex.region: "),
+        ({"labels": {"Team": "x"}}, "vertex.labels: 'Team': 'x' is no label"),
+        ({"machine": "n1"}, "vertex.machine is no key of this section; it has project, region"),
+        ({"dataflow": {"arguments": ["x"]}}, "vertex.dataflow.arguments: 'x' is no option of Beam"),
+    ],
+)
+def test_a_wrong_section_is_told(tmp_path, section, told):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"vertex": section}))
+    with pytest.raises(UsageError, match=told):
+        load_config(str(path))
+
+
+def test_placeholders_are_named(tmp_path):
+    told = compile_to(Config(), str(tmp_path / "job.json"))
+    assert told.endswith("vertex.project, vertex.root, vertex.image are placeholders until the config says")
+    assert json.loads((tmp_path / "job.json").read_text())["runtimeConfig"] == {
+        "gcsOutputDirectory": "gs://your-bucket/segpipe/pipeline_root"
+    }
+
+
+if __name__ == "__main__":
+    dag.fingerprint = lambda module: f"fingerprint of {module}"
+    GOLDEN.write_text(golden_text(compile_job(Config.model_validate(OWN))))
