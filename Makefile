@@ -17,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-all lint audit chromium bench-quality lock clean
+.PHONY: run test test-all lint audit chromium mariadb bench-quality lock clean
 
 ifeq ($(DATA),)
 run: $(READY)
@@ -32,17 +32,21 @@ run: $(READY)
 	$(BIN)/segpipe run --workspace $(WORKSPACE)
 endif
 
-test: lint chromium
+test: lint chromium mariadb
 	-@$(MAKE) --no-print-directory audit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
-test-all: lint chromium
+test-all: lint chromium mariadb
 	-@$(MAKE) --no-print-directory audit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Without a browser its tests are skipped and say so.
 chromium:
 	@sh tools/find_chromium.sh >/dev/null || true
+
+# Without a server its tests are skipped and say so.
+mariadb:
+	@sh tools/find_mariadb.sh >/dev/null || true
 
 bench-quality: $(READY)
 	$(BIN)/python benchmarks/quality.py --data $(or $(DATA),$(error name the photos: make bench-quality DATA=<folder>)) \

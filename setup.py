@@ -21,6 +21,7 @@ setup(
         "filelock>=4.1",
         "imagehash>=4.3",
         "jinja2>=3",
+        "kfp-kubernetes>=1",
         "matplotlib>=3.5",
         "onnxruntime>=1.17",
         "orjson>=3.9",

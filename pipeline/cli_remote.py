@@ -6,7 +6,7 @@ import click
 
 from pipeline.cli_options import with_config
 
-ENGINES = {"vertex": "pipeline.vertex_runner"}
+ENGINES = {"kubeflow": "pipeline.kubeflow_pipeline", "vertex": "pipeline.vertex_runner"}
 """Engine -> module that has its `compile_to`."""
 
 

@@ -16,6 +16,7 @@ from components.ingest.settings import DataSettings
 from components.pusher.settings import RetentionSettings
 from components.run_report.settings import ModelCardSettings
 from components.secrets import REFERENCE, SECRET_NAME, shown
+from pipeline.kubeflow_settings import KubeflowSettings
 from pipeline.vertex_settings import VertexSettings
 from trainer.features import FeatureSpec
 from trainer.settings import ModelSettings, TrainingSettings
@@ -42,6 +43,7 @@ class Config(BaseModel):
       serving: which pushed versions stay.
       downloads: datasets that `segpipe ingest --download` fetches, by name; what is said here of a known one replaces
         that, such as the `base_url` of a mirror.
+      kubeflow: what Kubeflow Pipelines must know.
       beam_args: arguments of every Beam pipeline; `${NAME}` in one stands for an environment variable.
       vertex: where and on what Vertex AI runs it.
     """
@@ -61,6 +63,7 @@ class Config(BaseModel):
     model_card: ModelCardSettings = ModelCardSettings()
     serving: RetentionSettings = RetentionSettings()
     downloads: dict[str, Dataset] = DATASETS
+    kubeflow: KubeflowSettings = KubeflowSettings()
     beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
     vertex: VertexSettings = VertexSettings()
 

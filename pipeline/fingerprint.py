@@ -29,6 +29,11 @@ def fingerprint(module: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def joint_fingerprint(*modules: str) -> str:
+    """Hash of several modules and of all that they import."""
+    return hashlib.sha256(" ".join(fingerprint(module) for module in modules).encode()).hexdigest()[:16]
+
+
 def import_closure(module: str) -> set[str]:
     """Names of the project's modules that a module needs, itself included; imports inside functions count too."""
     seen, waiting = set(), [module]

@@ -64,6 +64,12 @@ def _forget_damaged_push(store: metadata_store.MetadataStore, serving: str) -> l
     return [f"{os.path.join(serving, str(live))} is not the model that was pushed any more; {mend}"]
 
 
+def remove_what_is_damaged(store: metadata_store.MetadataStore, workspace: Workspace) -> None:
+    """Removes of what earlier runs left what is not whole any more, so that this one makes it again, and says so."""
+    for sentence in [*remove_damaged(store), *_forget_damaged_push(store, workspace.serving)]:
+        note("%s", sentence)
+
+
 @contextlib.contextmanager
 def launching(workspace: Workspace) -> Iterator[None]:
     """Makes TFX's runners launch nodes as this module says; the caller holds the workspace's lock.
@@ -73,8 +79,7 @@ def launching(workspace: Workspace) -> Iterator[None]:
     """
     if exists(workspace.metadata):
         with snapshot(workspace.metadata) as store:
-            for sentence in [*remove_damaged(store), *_forget_damaged_push(store, workspace.serving)]:
-                note("%s", sentence)
+            remove_what_is_damaged(store, workspace)
     # The runners take no launcher as an argument.
     original = launcher.Launcher
     launcher.Launcher = InventoryLauncher

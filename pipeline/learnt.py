@@ -28,10 +28,15 @@ def baseline_spans(metadata: str) -> list[WindowSpan]:
     if not os.path.isfile(metadata) or not os.path.getsize(metadata):
         return []
     with snapshot(metadata) as store:
-        model = baseline(store)
-        if model is None or not os.path.isdir(model.uri):
-            return []
-        windows = set(_windows(store, model, set()))
+        return learnt_spans(store)
+
+
+def learnt_spans(store: metadata_store.MetadataStore) -> list[WindowSpan]:
+    """As `baseline_spans`, for a database that is open."""
+    model = baseline(store)
+    if model is None or not os.path.isdir(model.uri):
+        return []
+    windows = set(_windows(store, model, set()))
     spans = [span for window in sorted(windows) for span in read_record(window, Window).spans]
     return list({(span.number, span.manifest_sha256): span for span in spans}.values())
 

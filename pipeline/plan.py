@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from components.anomaly_gate.comparisons import write_comparisons
 from components.errors import UsageError
-from components.example_gen.window import refuse_leaks, write_window
+from components.example_gen.window import WindowSpan, refuse_leaks, write_window
 from components.ingest.settings import settings_record
 from components.ingest.sources import SPLITS
 from components.ingest.spans import MANIFEST, file_sha256, list_spans, read_manifest, span_folder
@@ -114,13 +114,18 @@ def _golden_window(config: Config, workspace: Workspace, numbers: list[int]) -> 
     return write_window(workspace.data, [golden])
 
 
-def _refuse_known_photos(workspace: Workspace, newest: int) -> None:
+def _refuse_known_photos(workspace: Workspace, newest: int, learnt: list[WindowSpan]) -> None:
     """Sees to it that the blessed model, which a run compares with, has learnt no photo that the newest span evaluates.
+
+    Args:
+      workspace: where the spans are.
+      newest: span that evaluates.
+      learnt: spans that the blessed model has learnt from.
 
     Raises:
       UsageError: if it has, or if nobody can tell because a manifest is gone.
     """
-    for span in baseline_spans(workspace.metadata):
+    for span in learnt:
         manifest = os.path.join(span_folder(workspace.data, span.number), MANIFEST)
         if not os.path.isfile(manifest) or file_sha256(manifest) != span.manifest_sha256:
             raise UsageError(
@@ -135,13 +140,20 @@ def _refuse_known_photos(workspace: Workspace, newest: int) -> None:
                 raise UsageError(f"the blessed model, which a run compares with, was trained on {error}") from error
 
 
-def plan(config: Config, workspace: Workspace, span: int | None, window: int | None = None) -> Places:
+def plan(
+    config: Config,
+    workspace: Workspace,
+    span: int | None,
+    window: int | None = None,
+    learnt: list[WindowSpan] | None = None,
+) -> Places:
     """Writes the windows, the comparisons and the schema of a run, and says where everything is.
 
     Args:
       config: everything a user may choose.
       workspace: where to.
       span, window: see `choose_spans`.
+      learnt: spans that the blessed model has learnt from; None asks the workspace's own database.
 
     Raises:
       UsageError: see `choose_spans`, `write_window` and `schema_for`; if a warm start, the blessed model or a golden
@@ -159,7 +171,7 @@ def plan(config: Config, workspace: Workspace, span: int | None, window: int | N
         others = [number for number in everything if number not in chosen]
         mend = "turn training.warm_start off or ingest with another split"
         refuse_leaks(workspace.data, chosen[-1], ("eval",), others, mend)
-    _refuse_known_photos(workspace, chosen[-1])
+    _refuse_known_photos(workspace, chosen[-1], baseline_spans(workspace.metadata) if learnt is None else learnt)
     return Places(
         window=write_window(workspace.data, chosen),
         comparisons=write_comparisons(workspace.data, chosen, everything),

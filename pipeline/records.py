@@ -152,6 +152,13 @@ def newest_run(metadata: str, kind: str = "") -> RunRecord | None:
     return next(iter(list_runs(metadata, newest=1, kind=kind)), None)
 
 
+def read_run(store: metadata_store.MetadataStore, run_id: str, pipeline_root: str) -> RunRecord:
+    """One run that has ended, from a database that is open."""
+    run = _run(store, store.get_context_by_type_and_name("pipeline_run", run_id))
+    _judge(run, pipeline_root, read_blessings(store))
+    return run
+
+
 def _kind(run: RunRecord) -> str:
     return INFERENCE if any(node.pipeline.endswith(INFERENCE) for node in run.nodes.values()) else ""
 

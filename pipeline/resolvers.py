@@ -13,12 +13,10 @@ from tfx.orchestration.portable import launcher
 from components.errors import SegpipeError
 
 
-@contextlib.contextmanager
-def failed_resolvers_raise() -> Iterator[None]:
-    """Makes TFX's runners raise where a resolver has failed, also under another launcher that is in place already."""
-    original = launcher.Launcher
+def insisting(launcher_class: type[launcher.Launcher]) -> type[launcher.Launcher]:
+    """A launcher like another one, that raises where a resolver has failed."""
 
-    class Launcher(original):
+    class Launcher(launcher_class):
         def launch(self):
             info = super().launch()
             if self._system_node_handler and info is not None and info.execution_id is not None:
@@ -32,7 +30,14 @@ def failed_resolvers_raise() -> Iterator[None]:
                 name = self._pipeline_node.node_info.id
                 raise SegpipeError(f"{name} could not look up its models, the log says why; mend that and run again")
 
-    launcher.Launcher = Launcher
+    return Launcher
+
+
+@contextlib.contextmanager
+def failed_resolvers_raise() -> Iterator[None]:
+    """Makes TFX's runners raise where a resolver has failed, also under another launcher that is in place already."""
+    original = launcher.Launcher
+    launcher.Launcher = insisting(original)
     try:
         yield
     finally:

@@ -54,6 +54,13 @@ WRONG = [
     ("gate: {min_slice_mean_iou: {dog: 0.2}}", "gate.min_slice_mean_iou: 'dog' is none of data.slice_keys"),
     ("gate: {max_slice_drop: {dog: 0.2}}", "gate.max_slice_drop: 'dog' is none of data.slice_keys"),
     ("gate: {max_slice_drop: {breed: 2}}", "gate.max_slice_drop: 2.0 is not in 0..1"),
+    ("kubeflow: {root: work}", "kubeflow.root: 'work' is no absolute path; name a folder below the path of one of the"),
+    (
+        "kubeflow: {root: /elsewhere}",
+        "kubeflow: root /elsewhere lies on none of the volumes ./segpipe., so",
+    ),
+    ("kubeflow: {steps: {Trainer: {memory: much}}}", "kubeflow: steps.Trainer.memory: .*got 'much'"),
+    ("kubeflow: {metadata: {password: hunter2}}", "kubeflow.metadata.password: "),
     ("serving: {keep: 1}", "serving.keep: .*greater than or equal to 2 .got 1"),
     ("beam_args: [--s3_secret_access_key=hunter2]", "beam_args: --s3_secret_access_key holds a secret; write --s3_"),
     ("beam_args: ['--azure_connection_string=k${A}']", "beam_args: --azure_connection_string holds a secret"),

@@ -1,0 +1,128 @@
+"""What is compiled for Kubeflow says of each container what the config says, and nothing of this machine."""
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from workbench import NODES
+
+from components.errors import UsageError
+from pipeline.cli import main
+from pipeline.config import Config
+from pipeline.kubeflow_pipeline import compile_to
+from pipeline.remote_metadata import PASSWORD
+
+
+def compiled(folder, **sections) -> tuple[dict, dict]:
+    """The pipeline's specification and the executors of its platform's."""
+    path = folder / "pipeline.yaml"
+    compile_to(Config.model_validate(sections), str(path))
+    spec, platform = yaml.safe_load_all(path.read_text())
+    return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def containers(spec: dict) -> dict:
+    return {
+        label.removeprefix("exec-"): executor["container"]
+        for label, executor in spec["deploymentSpec"]["executors"].items()
+    }
+
+
+def test_a_pipeline_compiles_without_a_project_of_ones_own(tmp_path):
+    done = CliRunner().invoke(main, ["compile", "--engine", "kubeflow", "--output", str(tmp_path / "p.yaml")])
+    assert done.exit_code == 0, done.output
+    assert f"wrote {tmp_path / 'p.yaml'}, for the source " in done.output
+    spec, _ = yaml.safe_load_all((tmp_path / "p.yaml").read_text())
+    assert set(containers(spec)) == {name.lower() for name in NODES} | {"plan", "verdict"}
+    assert str(tmp_path) not in (tmp_path / "p.yaml").read_text()
+
+
+def test_no_step_is_taken_from_kubeflows_cache_and_each_waits_for_what_it_reads(tmp_path):
+    tasks = compiled(tmp_path)[0]["root"]["dag"]["tasks"]
+    assert all(task["cachingOptions"] == {} for task in tasks.values())
+    assert set(tasks["verdict"]["dependentTasks"]) == {name.lower() for name in NODES}
+    assert set(tasks["segmentationevaluator"]["dependentTasks"]) >= {"trainer", "latestblessedmodel", "modelcanary"}
+    assert tasks["latestblessedmodel"]["dependentTasks"] == ["plan"]
+    runs = [task["inputs"]["parameters"]["run"] for name, task in tasks.items() if name != "plan"]
+    assert runs == [{"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}] * len(runs)
+
+
+def test_a_container_gets_what_all_get_but_for_what_differs(tmp_path):
+    spec, platform = compiled(
+        tmp_path,
+        kubeflow={
+            "image": "registry.test/own:7",
+            "step": {"memory": "4Gi", "retries": 1},
+            "steps": {
+                "Trainer": {
+                    "cpu": "8",
+                    "memory": "32Gi",
+                    "accelerator": "nvidia.com/gpu",
+                    "node_selector": {"gpu": "a100"},
+                    "retries": 0,
+                }
+            },
+        },
+    )
+    found = containers(spec)
+    assert {container["image"] for container in found.values()} == {"registry.test/own:7"}
+    assert found["transform"]["resources"] == {"memoryLimit": 4.294967296}
+    assert found["trainer"]["resources"] == {
+        "cpuLimit": 8.0,
+        "memoryLimit": 34.359738368,
+        "accelerator": {"count": "1", "type": "nvidia.com/gpu"},
+    }
+    tasks = spec["root"]["dag"]["tasks"]
+    assert tasks["transform"]["retryPolicy"]["maxRetryCount"] == 1
+    assert "retryPolicy" not in tasks["trainer"]
+    assert platform["exec-trainer"]["nodeSelector"] == {"labels": {"gpu": "a100"}}
+    assert "nodeSelector" not in platform["exec-transform"]
+
+
+def test_every_container_mounts_the_volumes_and_gets_the_password_from_a_secret(tmp_path):
+    secret = {"name": "database", "key": "word"}
+    spec, platform = compiled(
+        tmp_path,
+        kubeflow={
+            "root": "/shared/work",
+            "volumes": [{"claim": "photos", "path": "/shared"}],
+            "metadata": {"host": "db", "user": "me", "database": "own", "password": secret},
+        },
+    )
+    assert set(platform) == set(spec["deploymentSpec"]["executors"])
+    for executor in platform.values():
+        assert executor["pvcMount"] == [{"constant": "photos", "mountPath": "/shared"}]
+        keys = [{"secretKey": "word", "envVar": PASSWORD}]
+        assert executor["secretAsEnv"] == [{"secretName": "database", "keyToEnv": keys}]
+    assert all("mysql://me@db:3306/own" in container["args"] for container in containers(spec).values())
+
+
+def test_the_clusters_metadata_service_needs_no_password(tmp_path):
+    spec, platform = compiled(tmp_path, kubeflow={"metadata": {"kind": "grpc", "host": "metadata-grpc-service"}})
+    assert "grpc://metadata-grpc-service:8080" in containers(spec)["trainer"]["args"]
+    assert all("secretAsEnv" not in executor for executor in platform.values())
+
+
+def test_a_warm_start_and_a_golden_span_have_their_steps(tmp_path):
+    spec, _ = compiled(tmp_path, training={"warm_start": True}, data={"golden_span": 1})
+    assert {"basemodel", "goldenexamples", "goldenevaluator"} <= set(containers(spec))
+
+
+@pytest.mark.parametrize(
+    "kubeflow, sentence",
+    [
+        ({"steps": {"Traner": {}}}, r"kubeflow.steps: 'Traner' is none of the steps Plan, .*Trainer.*, Verdict"),
+    ],
+)
+def test_a_step_that_is_not_there_is_refused(tmp_path, kubeflow, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        compiled(tmp_path, kubeflow=kubeflow)
+
+
+def test_a_config_too_long_for_an_argument_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="the config is longer than the 102400 bytes that a container can be told"):
+        compiled(tmp_path, beam_args=["--labels=" + "x" * 200_000])
+
+
+def test_a_file_that_kubeflow_cannot_write_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="let the name end in .yaml"):
+        compile_to(Config(), str(tmp_path / "pipeline.json"))
