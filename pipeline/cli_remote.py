@@ -19,6 +19,6 @@ def compile_pipeline(config, engine, output) -> None:
 
     Fields of the config's section for that engine that are left out become named placeholders.
 
-    Example: segpipe compile --engine vertex --output pipeline.json --config own.yaml
+    Example: segpipe compile --engine vertex --output pipeline.json
     """
     click.echo(importlib.import_module(ENGINES[engine]).compile_to(config, output))

@@ -71,9 +71,9 @@ def upload_inputs(
     }
     if golden:
         texts["golden"] = (_text(Window(spans=list(map(_beside, golden)))), "data/windows", "window.json")
-    with open(places.schema, encoding="utf-8") as file:
-        texts["schema"] = (file.read(), "schemas", "schema.pbtxt")
-    return {name: _write_by_content(root, *text) for name, text in texts.items()}
+    with open(places.schema, encoding="utf-8") as schema:
+        texts["schema"] = (schema.read(), "schemas", "schema.pbtxt")
+    return {name: _write_by_content(root, folder, file, text) for name, (text, folder, file) in texts.items()}
 
 
 def _beside(span: WindowSpan) -> WindowSpan:

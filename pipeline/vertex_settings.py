@@ -63,8 +63,7 @@ class VertexSettings(BaseModel):
       project, region: where jobs run.
       root: folder of a bucket for data, artifacts and pushed models.
       image: container with this source installed.
-      service_account: e-mail address that jobs run as; None takes the project's default.
-      network: full name of a peered network; None for none.
+      service_account: e-mail address that jobs and Dataflow's workers run as; None takes the project's default.
       labels: of every job.
       resources: node -> what its container gets.
       dataflow: None keeps Beam in the nodes' containers.
@@ -77,7 +76,6 @@ class VertexSettings(BaseModel):
     root: str = Field(default="gs://your-bucket/segpipe", pattern=_BUCKET_PATH)
     image: str = Field(default="us-central1-docker.pkg.dev/your-project/segpipe/segpipe:latest", min_length=1)
     service_account: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
-    network: str | None = None
     labels: dict[str, str] = {}
     resources: dict[str, NodeResources] = {}
     dataflow: DataflowSettings | None = None
