@@ -13,6 +13,7 @@ from pipeline.cli_operating import gc, rollback
 from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
 from pipeline.cli_remote import compile_pipeline
 from pipeline.cli_report import diff, report, status
+from pipeline.cli_schedule import schedule
 from pipeline.cli_schema import schema
 from pipeline.cli_serve import serve
 from pipeline.completion import complete_run
@@ -61,6 +62,7 @@ def draw(output: str, photos: int, seed: int) -> None:
 @click.option("--download", metavar="NAME", help="Or a dataset to fetch: pets, or one of the config's.")
 @click.option("--split-lists", metavar="DIR", help="Folder of trainval.txt and test.txt; else names are hashed.")
 @click.option("--span", type=click.IntRange(1), help="Number of the span to make; the next free one if left out.")
+@click.option("--only-new", is_flag=True, help="Leave out the photos that earlier spans hold: for a folder that grows.")
 @click.option("--max-quarantine", type=click.FloatRange(0, 1), metavar="SHARE", help="Overrides data.max_quarantine.")
 @click.option("--max-duplicates", type=click.FloatRange(0, 1), metavar="SHARE", help="Overrides data.max_duplicates.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
@@ -68,7 +70,18 @@ def draw(output: str, photos: int, seed: int) -> None:
 @with_config
 @with_workspace
 def ingest(
-    workspace, as_json, config, quiet, images, masks, download, split_lists, span, max_quarantine, max_duplicates
+    workspace,
+    as_json,
+    config,
+    quiet,
+    images,
+    masks,
+    download,
+    split_lists,
+    span,
+    only_new,
+    max_quarantine,
+    max_duplicates,
 ) -> None:
     """Read photos and masks into a span of TFRecords.
 
@@ -89,7 +102,7 @@ def ingest(
     given = {"max_quarantine": max_quarantine, "max_duplicates": max_duplicates}
     data = config.data.model_copy(update={name: share for name, share in given.items() if share is not None})
     config = config.model_copy(update={"data": data})
-    outcome = ingest_with_progress(config, workspace, images, masks, split_lists, span, quiet)
+    outcome = ingest_with_progress(config, workspace, images, masks, split_lists, span, quiet, only_new)
     manifest = outcome.manifest
     if as_json:
         counts = {"photos_found": manifest.photos_found, "quarantined": manifest.quarantined}
@@ -240,5 +253,6 @@ def tune(workspace, as_json, config, span, quiet) -> None:
     console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
-for command in (predict, infer, evaluate, export, serve, schema, status, report, diff, rollback, gc, compile_pipeline):
+_models, _runs = (predict, infer, evaluate, export, serve), (schema, status, report, diff, rollback, gc)
+for command in (*_models, *_runs, compile_pipeline, schedule):
     main.add_command(command)

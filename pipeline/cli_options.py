@@ -74,10 +74,16 @@ def with_workspace(command):
     return wrapper
 
 
+def config_file(command):
+    """Gives a command `--config`, as the path `config_path`."""
+    wanted = "YAML file; what it leaves out keeps its default."
+    return click.option("--config", "config_path", metavar="FILE", help=wanted)(command)
+
+
 def with_config(command):
     """Gives a command `--config`, as a `Config`."""
 
-    @click.option("--config", "config_path", metavar="FILE", help="YAML file; what it leaves out keeps its default.")
+    @config_file
     @functools.wraps(command)
     def wrapper(config_path: str | None, **options):
         from pipeline.config import load_config

@@ -19,13 +19,21 @@ def status(workspace, as_json, last) -> None:
     """
     from components.pusher.versions import live_version
     from pipeline.records import list_runs, run_summary
+    from pipeline.schedule_state import read_state, state_lines
     from pipeline.tables import runs_table
+    from pipeline.workspace import is_alive
 
     runs = list_runs(workspace.metadata, newest=last, writing=workspace.is_held())
     live = live_version(workspace.serving)
+    scheduled = read_state(workspace)
     if as_json:
-        click.echo(json.dumps({"live_version": live, "runs": [run_summary(run) for run in runs]}, indent=2))
-    elif not runs:
+        planned = None if scheduled is None else scheduled.model_dump() | {"alive": is_alive(scheduled.process)}
+        listed = [run_summary(run) for run in runs]
+        click.echo(json.dumps({"live_version": live, "schedule": planned, "runs": listed}, indent=2))
+        return
+    for line in [] if scheduled is None else state_lines(scheduled):
+        click.echo(line)
+    if not runs:
         click.echo(f"no run in {workspace.root} yet")
     else:
         console = stdout_console()

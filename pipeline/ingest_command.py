@@ -21,6 +21,7 @@ def ingest_with_progress(
     split_lists: str | None,
     span: int | None,
     quiet: bool,
+    only_new: bool,
 ):
     """Runs `components.ingest.ingest.ingest` as the only writer of the workspace and returns its outcome."""
     # Where nobody watches, a bar leaves an empty line.
@@ -46,7 +47,8 @@ def ingest_with_progress(
         follower = threading.Thread(target=follow, daemon=True)
         follower.start()
         try:
-            return ingest(workspace.data, images, masks, config.features, config.data, split_lists, span, beam_args)
+            settings = (config.features, config.data)
+            return ingest(workspace.data, images, masks, *settings, split_lists, span, beam_args, only_new)
         finally:
             finished.set()
             follower.join()

@@ -11,29 +11,41 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def end(number: int, terminal: int = 2) -> None:
+def end(
+    number: int,
+    terminal: int = 2,
+    mend: str = "run the same command again to go on",
+    status: int | None = None,
+    patience: float = 0,
+) -> None:
     """Says in one sentence that a signal stopped the command, and ends this process and those that it started.
 
     Args:
-      number: of the signal; the exit status is 128 more, as shells have it.
+      number: of the signal.
       terminal: file descriptor to write to.
+      mend: the end of the sentence.
+      status: the exit status; None is 128 more than the signal, as shells have it.
+      patience: seconds to wait until what was started is gone.
     """
     name = signal.Signals(number).name
     show_cursor = "\r\x1b[K\x1b[?25h" if os.isatty(terminal) else ""
     with contextlib.suppress(OSError):
         # Whoever read the terminal may be gone.
-        os.write(terminal, f"{show_cursor}segpipe: stopped by {name}; run the same command again to go on\n".encode())
-    for child in psutil.Process().children(recursive=True):
+        os.write(terminal, f"{show_cursor}segpipe: stopped by {name}; {mend}\n".encode())
+    children = psutil.Process().children(recursive=True)
+    for child in children:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
-    os._exit(128 + number)
+    if patience:
+        psutil.wait_procs(children, timeout=patience)
+    os._exit(128 + number if status is None else status)
 
 
 @contextlib.contextmanager
@@ -48,8 +60,11 @@ def ended_by_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(ended: Callable[[int, int], None] = end) -> Iterator[None]:
     """Within it, SIGINT and SIGTERM end this process at once. A signal that is ignored stays ignored.
+
+    Args:
+      ended: is called with the signal and the descriptor of the terminal, in another thread, and ends the process.
 
     Only the main thread can have signal handlers; in any other this does nothing.
     """
@@ -62,7 +77,7 @@ def stoppable() -> Iterator[None]:
     writer.setblocking(False)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
-    threading.Thread(target=_watch, args=(reader, terminal), daemon=True).start()
+    threading.Thread(target=_watch, args=(reader, terminal, ended), daemon=True).start()
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in before:
         signal.signal(number, _left_to_the_watcher)
@@ -81,12 +96,12 @@ def _left_to_the_watcher(*_) -> None:
     """Python calls this in the main thread, which may be in a long call of C++."""
 
 
-def _watch(reader: socket.socket, terminal: int) -> None:
+def _watch(reader: socket.socket, terminal: int, ended: Callable[[int, int], None]) -> None:
     """Waits for the number of a signal, which Python's C code writes whatever the main thread does."""
     with reader:
         while received := reader.recv(1):
             if received[0] in SIGNALS:
-                end(received[0], terminal)
+                ended(received[0], terminal)
     os.close(terminal)
 
 

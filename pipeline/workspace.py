@@ -71,23 +71,32 @@ class Workspace:
     def tuned(self) -> str:
         return os.path.join(self.root, "tuned.yaml")
 
+    @property
+    def schedule(self) -> str:
+        """What `segpipe schedule` remembers."""
+        return os.path.join(self.root, "schedule.json")
+
     def is_held(self) -> bool:
         """Whether a live process holds the lock, by the note beside it: trying the lock could refuse a writer."""
         try:
             with open(self._holder, encoding="utf-8") as file:
-                note = json.load(file)
-            os.kill(note["pid"], 0)
-        except PermissionError:
-            # It lives, and belongs to another user.
-            return True
-        except (OSError, ValueError, KeyError):
+                return is_alive(json.load(file))
+        except (OSError, ValueError):
             return False
-        # A container that is started again gives the same numbers to other processes.
-        return _started(note["pid"]) == note.get("started")
 
     @property
     def _holder(self) -> str:
         return os.path.join(self.root, ".lock.json")
+
+    @property
+    def holder(self) -> str:
+        """Who holds the lock, for a sentence."""
+        try:
+            with open(self._holder, encoding="utf-8") as file:
+                record = json.load(file)
+            return f"segpipe {record['doing']} (process {record['pid']})"
+        except (OSError, ValueError, KeyError):
+            return "another segpipe"
 
     @contextmanager
     def writer(self, doing: str) -> Iterator[None]:
@@ -108,11 +117,11 @@ class Workspace:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise SegpipeError(
-                f"{self.root} is in use by {_describe(self._holder)}; wait for it or use another --workspace"
+                f"{self.root} is in use by {self.holder}; wait for it or use another --workspace"
             ) from error
         try:
             with stoppable():
-                note = {"pid": os.getpid(), "started": _started(os.getpid()), "doing": doing}
+                note = this_process() | {"doing": doing}
                 with open(self._holder, "w", encoding="utf-8") as file:
                     json.dump(note, file)
                 yield
@@ -122,19 +131,31 @@ class Workspace:
             lock.release()
 
 
+def this_process() -> dict[str, int | str | None]:
+    """Describes this process so that `is_alive` can tell later whether it still runs."""
+    return {"pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def is_alive(note: dict) -> bool:
+    """Whether the process that `this_process` described still runs."""
+    try:
+        os.kill(note["pid"], 0)
+    except PermissionError:
+        # It lives, and belongs to another user.
+        return True
+    except (OSError, KeyError):
+        return False
+    # A container that is started again gives the same numbers to other processes.
+    return _started(note["pid"]) == note.get("started")
+
+
 def _started(process: int) -> str | None:
-    """When a process started, in clock ticks since the machine did; None where the system does not say."""
+    """When a process started, in clock ticks since the machine did; None where the system does not say, or where it is
+    dead and only waits for its parent to take note.
+    """
     try:
         with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
+            fields = file.read().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
     except OSError:
         return None
-
-
-def _describe(holder: str) -> str:
-    try:
-        with open(holder, encoding="utf-8") as file:
-            record = json.load(file)
-        return f"segpipe {record['doing']} (process {record['pid']})"
-    except (OSError, ValueError, KeyError):
-        return "another segpipe"

@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from components.errors import RefusedError, UsageError
 from components.ingest.duplicates import Duplicate, find_duplicates
-from components.ingest.known import contents, spans_that_hold
+from components.ingest.known import contents, spans_that_hold, without_known
 from components.ingest.settings import DataSettings, settings_record
 from components.ingest.shards import ShardResult, plan_shards, write_shards
 from components.ingest.sources import SPLITS, Pair, Quarantined, Sources, find_sources
@@ -58,6 +58,7 @@ def ingest(
     split_lists: str | None = None,
     number: int | None = None,
     beam_args: list[str] | None = None,
+    only_new: bool = False,
 ) -> Outcome:
     """Ingests photos and masks into a span.
 
@@ -70,6 +71,7 @@ def ingest(
       settings: slice keys, limits and the largest shares of quarantined photos and of duplicates.
       number: the span to make; None takes the next free number.
       beam_args: arguments of the Beam pipeline.
+      only_new: leave out what earlier spans hold, which a folder that grows still has.
 
     The caller holds the workspace's lock: what a killed ingest left behind is removed.
 
@@ -80,6 +82,12 @@ def ingest(
     """
     sources = find_sources(photos, masks, split_lists, settings.eval_share)
     record = settings_record(settings, spec)
+    if only_new:
+        new, held = without_known(data, sources, record)
+        if held and not new.pairs:
+            left_out = [entry for entry in new.quarantined if entry.kind == "photo"]
+            return Outcome(read_manifest(data, held[-1]), span_folder(data, held[-1]), False, held, left_out)
+        sources = new
     known = _same_input(data, sources, record, list_spans(data) if number is None else [number])
     if known is not None:
         return Outcome(read_manifest(data, known), span_folder(data, known), written=False)

@@ -18,7 +18,7 @@ from pipeline.cli import main
 from pipeline.workspace import Workspace
 from trainer.features import FeatureSpec
 
-COMMANDS = ["draw", "ingest", "run", "bless", "predict", "evaluate", "status"]
+COMMANDS = ["draw", "ingest", "run", "bless", "predict", "evaluate", "status", "schedule"]
 
 
 def segpipe(*arguments: str | Path) -> Result:
@@ -334,7 +334,7 @@ def test_status_of_a_workspace_without_runs(tmp_path, make):
     result = segpipe("status", "--workspace", workspace)
     assert (result.exit_code, result.stdout) == (0, f"no run in {workspace} yet\n")
     result = segpipe("status", "--workspace", workspace, "--json")
-    assert (result.exit_code, json.loads(result.stdout)) == (0, {"live_version": None, "runs": []})
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"live_version": None, "schedule": None, "runs": []})
     # Looking makes nothing.
     assert list(tmp_path.rglob("*")) == ([workspace] if make else [])
 

@@ -146,3 +146,11 @@ def test_the_note_of_a_dead_writer_whose_number_another_process_has_counts_for_n
         note = json.loads((tmp_path / ".lock.json").read_text())
     (tmp_path / ".lock.json").write_text(json.dumps(note | {"pid": os.getpid()}))
     assert not Workspace.at(str(tmp_path)).is_held()
+
+
+def test_a_dead_writer_that_nobody_took_note_of_counts_for_nothing(tmp_path):
+    with holder(tmp_path) as process:
+        process.kill()
+        # It stays a zombie until it is waited for, which some containers never do.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not Workspace.at(str(tmp_path)).is_held()

@@ -5,17 +5,19 @@ import shutil
 from pathlib import Path
 
 import pytest
-from drawing import encoded, pet, save, write_pets
+from drawing import encoded, pet, save, write_pair, write_pets
 
 from components.ingest.ingest import ingest
 from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 
 
-def take(data: Path, source: Path, number: int | None = None):
+def take(data: Path, source: Path, number: int | None = None, only_new: bool = False):
     lists = str(source / "annotations")
     folders = str(source / "images"), f"{lists}/trimaps"
-    return ingest(str(data), *folders, FeatureSpec(), DataSettings(), lists, number)
+    return ingest(
+        str(data), *folders, FeatureSpec(), DataSettings(max_quarantine=0.5), lists, number, only_new=only_new
+    )
 
 
 @pytest.fixture
@@ -95,3 +97,39 @@ def test_another_split_of_known_photos_is_something_new(data):
 def test_a_span_that_is_asked_for_by_number_is_made(data):
     outcome = take(data, both(data, MIXED), number=3)
     assert (outcome.written, outcome.manifest.span) == (True, 3)
+
+
+def add_new(together: Path, **split_of: str) -> None:
+    """Adds pairs that no span holds, by stem with the list that names it."""
+    for index, (stem, name) in enumerate(split_of.items()):
+        write_pair(together, stem, seed=90 + index)
+        with open(together / "annotations" / name, "a") as file:
+            file.write(f"{stem} 1 1 1\n")
+
+
+def test_only_what_is_new_goes_into_a_span_where_that_is_asked_for(data):
+    together = both(data, MIXED)
+    add_new(together, pug_8=LISTS[0], boxer_8=LISTS[1])
+    outcome = take(data, together, only_new=True)
+    manifest = outcome.manifest
+    assert (outcome.written, manifest.span, manifest.photos_found, manifest.ingested) == (True, 3, 2, 2)
+    assert [source.photo for source in manifest.sources] == ["boxer_8.jpg", "pug_8.jpg"]
+    again = take(data, together, only_new=True)
+    assert (again.written, again.held) == (False, [1, 2, 3])
+
+
+def test_a_photo_that_waits_for_its_mask_is_told_once_and_ingested_with_it(data):
+    together = both(data, MIXED)
+    add_new(together, pug_8=LISTS[0], boxer_8=LISTS[1], late_1=LISTS[0])
+    mask = together / "annotations" / "trimaps" / "late_1.png"
+    mask.rename(data.parent / "late_1.png")
+    assert take(data, together, only_new=True).manifest.quarantined == {"no_mask": 1}
+    again = take(data, together, only_new=True)
+    assert (again.written, again.left_out) == (False, [])
+    (data.parent / "late_1.png").rename(mask)
+    add_new(together, boxer_9b=LISTS[1])
+    save(together / "images" / "boxer_9b.jpg", encoded(pet(seed=77)[0], "JPEG"))
+    assert [source.photo for source in take(data, together, only_new=True).manifest.sources] == [
+        "boxer_9b.jpg",
+        "late_1.jpg",
+    ]
