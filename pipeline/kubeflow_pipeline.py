@@ -43,7 +43,7 @@ def compile_to(config: Config, output: str) -> str:
     if not output.endswith((".yaml", ".yml")):
         raise UsageError(f"--output {output}: Kubeflow's compiler writes YAML; let the name end in .yaml")
     compiler.Compiler().compile(kubeflow_pipeline(config), output)
-    return f"wrote {output}, for the source {source_fingerprint()} in the image {config.kubeflow.image}"
+    return f"wrote {output}, for {source_fingerprint()} in the image {config.kubeflow.image}"
 
 
 def kubeflow_pipeline(config: Config):

@@ -26,7 +26,8 @@ _BY_NAME = (RUN_FN.rpartition(".")[0], "trainer.preprocessing")
 
 def source_fingerprint() -> str:
     """Hash of all source that a step can reach."""
-    return joint_fingerprint("pipeline.kubeflow_step", *_BY_NAME)
+    # Digits with one e among them would be a number where the backend reads the compiled YAML.
+    return "source-" + joint_fingerprint("pipeline.kubeflow_step", *_BY_NAME)
 
 
 def _step(command):
@@ -40,7 +41,7 @@ def _step(command):
         try:
             if source != source_fingerprint():
                 raise UsageError(
-                    f"this image holds the source {source_fingerprint()}, the pipeline was compiled from {source}; "
+                    f"this image holds {source_fingerprint()}, the pipeline was compiled from {source}; "
                     f"build the image and compile the pipeline from one commit"
                 )
             command(workspace=Workspace.at(root), metadata=metadata, **options)

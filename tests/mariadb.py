@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-_BINARIES = {name: shutil.which(name, path=_PLACES) for name in ("mariadbd", "mariadb-install-db", "mariadb")}
+_BINARIES = {
+    name: shutil.which(name, path=_PLACES) for name in ("mariadbd", "mariadb-install-db", "mariadb", "setpriv")
+}
 
 needs_mariadb = pytest.mark.skipif(
     None in _BINARIES.values(), reason="needs MariaDB's server, which tools/find_mariadb.sh installs on Debian"
@@ -53,7 +55,9 @@ def mariadb(folder: Path) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = Server(str(folder / "socket"), port)
-    command = [_BINARIES["mariadbd"], "--no-defaults", f"--datadir={data}", f"--socket={server.socket}", user]
+    # A test that is killed takes its server along.
+    command = [_BINARIES["setpriv"], "--pdeathsig", "TERM", _BINARIES["mariadbd"], "--no-defaults", user]
+    command += [f"--datadir={data}", f"--socket={server.socket}"]
     command += ["--bind-address=127.0.0.1", f"--port={port}", f"--pid-file={folder / 'pid'}", "--skip-name-resolve"]
     with open(folder / "log", "w") as log:
         process = subprocess.Popen([part for part in command if part], stdout=log, stderr=log)

@@ -30,7 +30,7 @@ def containers(spec: dict) -> dict:
 def test_a_pipeline_compiles_without_a_project_of_ones_own(tmp_path):
     done = CliRunner().invoke(main, ["compile", "--engine", "kubeflow", "--output", str(tmp_path / "p.yaml")])
     assert done.exit_code == 0, done.output
-    assert f"wrote {tmp_path / 'p.yaml'}, for the source " in done.output
+    assert f"wrote {tmp_path / 'p.yaml'}, for source-" in done.output
     spec, _ = yaml.safe_load_all((tmp_path / "p.yaml").read_text())
     assert set(containers(spec)) == {name.lower() for name in NODES} | {"plan", "verdict"}
     assert str(tmp_path) not in (tmp_path / "p.yaml").read_text()
