@@ -13,6 +13,16 @@ from components.secrets import REFERENCE, resolved
 _FIELD = "beam_args"
 
 
+def check_form(argument: str) -> None:
+    """Sees to it that an argument is one of Beam's options.
+
+    Raises:
+      ValueError: if not.
+    """
+    if not argument.startswith("--"):
+        raise ValueError(f"{argument!r} is no option of Beam; write it as --name=value")
+
+
 def values(arguments: list[str]) -> list[str]:
     """The arguments as Beam reads them, for a pipeline that starts right away.
 

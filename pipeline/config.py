@@ -16,6 +16,7 @@ from components.ingest.settings import DataSettings
 from components.pusher.settings import RetentionSettings
 from components.run_report.settings import ModelCardSettings
 from components.secrets import REFERENCE, SECRET_NAME, shown
+from pipeline.beam_arguments import check_form
 from pipeline.kubeflow_settings import KubeflowSettings
 from pipeline.vertex_settings import VertexSettings
 from trainer.features import FeatureSpec
@@ -81,8 +82,7 @@ class Config(BaseModel):
     @classmethod
     def _options(cls, arguments: list[str]) -> list[str]:
         for argument in arguments:
-            if not argument.startswith("--"):
-                raise ValueError(f"{argument!r} is no option of Beam; write it as --name=value")
+            check_form(argument)
             name, _, value = argument.partition("=")
             if SECRET_NAME.search(name) and value and not REFERENCE.fullmatch(value):
                 raise ValueError(f"{name} holds a secret; write {name}=${{NAME}} and set that environment variable")

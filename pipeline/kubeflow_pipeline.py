@@ -18,7 +18,7 @@ from pipeline.dag import create_pipeline
 from pipeline.kubeflow_settings import StepSettings
 from pipeline.kubeflow_step import source_fingerprint
 from pipeline.node_launch import node_ids
-from pipeline.remote import INPUTS, places_at
+from pipeline.remote import inputs_of, places_at
 from pipeline.remote_metadata import PASSWORD
 
 PLAN, VERDICT = "Plan", "Verdict"
@@ -92,8 +92,7 @@ def kubeflow_pipeline(config: Config):
 
 def _nodes(config: Config) -> dict[str, list[str]]:
     """The nodes of every run with this config, in order, with those that each waits for."""
-    inputs = {name: config.kubeflow.root for name in INPUTS if name != "golden" or config.data.golden_span is not None}
-    places = places_at(config.kubeflow.root, inputs)
+    places = places_at(config.kubeflow.root, dict.fromkeys(inputs_of(config), config.kubeflow.root))
     return node_ids(Compiler().compile(create_pipeline(config, places)))
 
 

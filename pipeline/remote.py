@@ -21,6 +21,11 @@ INPUTS = ("window", "comparisons", "golden", "schema")
 """Fields of `Places` that each run chooses anew; the others are the same for all runs of a root."""
 
 
+def inputs_of(config: Config) -> list[str]:
+    """The fields of `INPUTS` that a run with this config has."""
+    return [name for name in INPUTS if name != "golden" or config.data.golden_span is not None]
+
+
 def places_at(root: str, inputs: dict) -> Places:
     """The places of runs on a root.
 

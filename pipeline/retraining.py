@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from components.errors import RefusedError
 from components.ingest.sources import photo_files
 from components.ingest.spans import list_spans
 from pipeline.config import load_config
@@ -20,8 +21,6 @@ from pipeline.schedule_state import Outcome
 from pipeline.stopping import end, stoppable
 from pipeline.workspace import Workspace
 
-REFUSED = 3
-"""The exit status of a command that a gate refused."""
 _FINISHED = {"pushed", "unchanged", "refused", "blessed"}
 """Verdicts of runs that need no other run on the same spans."""
 
@@ -135,6 +134,6 @@ def _ended(step: str, status: int, told: dict) -> Outcome:
         live = f"version {told['version']}"
         message = f"pushed {live}" if told["verdict"] == "pushed" else f"nothing new to push; live is {live}"
         return Outcome(verdict=told["verdict"], step=step, message=message, **run)
-    verdict = "refused" if status == REFUSED else "failed"
+    verdict = "refused" if status == RefusedError.exit_status else "failed"
     message = told.get("error") or "; ".join(told["reasons"])
     return Outcome(verdict=verdict, step=step, message=f"{verdict}: {message}", exit_status=status, **run)

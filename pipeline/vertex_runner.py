@@ -10,15 +10,10 @@ import os
 from components.errors import UsageError
 from components.secrets import REFERENCE
 from pipeline.config import Config
-from pipeline.remote import INPUTS, places_at
+from pipeline.remote import inputs_of, places_at
 from pipeline.vertex_settings import DataflowSettings, NodeResources, VertexSettings
 
 COMMAND = ["python", "-m", "pipeline.vertex_step"]
-
-
-def inputs_of(config: Config) -> list[str]:
-    """Names of the parameters that a run must be given."""
-    return [name for name in INPUTS if name != "golden" or config.data.golden_span is not None]
 
 
 def compile_job(config: Config) -> dict:

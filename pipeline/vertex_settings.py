@@ -7,6 +7,8 @@ import re
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pipeline.beam_arguments import check_form
+
 PLACEHOLDER = "your-"
 _BUCKET_PATH = r"^gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[\w.=-]+)*$"
 
@@ -51,8 +53,7 @@ class DataflowSettings(BaseModel):
     @classmethod
     def _options(cls, arguments: list[str]) -> list[str]:
         for argument in arguments:
-            if not argument.startswith("--"):
-                raise ValueError(f"{argument!r} is no option of Beam; write it as --name=value")
+            check_form(argument)
         return arguments
 
 
