@@ -12,12 +12,13 @@ DATA ?=
 MINUTES ?= 15
 # Test files at once; each wants a core and 3 GB.
 JOBS ?= 2
-LOCK := requirements/tfx-1.16.txt
+# One for each TFX; tools/find_python.sh says which of them this machine runs.
+LOCKS := requirements/tfx-1.16.txt requirements/tfx-1.21.txt
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-all lint audit chromium mariadb bench-quality lock clean
+.PHONY: run test test-all compile lint audit chromium mariadb bench-quality lock clean
 
 ifeq ($(DATA),)
 run: $(READY)
@@ -59,20 +60,34 @@ lint: $(READY)
 
 # Known weaknesses of the locked packages; where PyPI or the given OSV_URL does not tell them, it says so and passes.
 audit: $(READY)
-	$(BIN)/python tools/audit.py $(LOCK) requirements/advisories.yaml $(if $(OSV_URL),--osv-url $(OSV_URL))
+	$(BIN)/python tools/audit.py $(LOCKS) requirements/advisories.yaml $(if $(OSV_URL),--osv-url $(OSV_URL))
 
-$(READY): $(LOCK) requirements/bootstrap.txt setup.py pyproject.toml tools/find_python.sh
-	@python=$$(sh tools/find_python.sh) && "$$python" -m venv --clear $(VENV)
+# What every engine is handed, with placeholders for what is not one's own yet.
+compile: $(READY)
+	@mkdir -p dist
+	$(BIN)/segpipe compile --engine vertex --output dist/vertex_job.json
+	$(BIN)/segpipe compile --engine kubeflow --output dist/kubeflow.yaml
+
+$(READY): $(LOCKS) requirements/bootstrap.txt setup.py pyproject.toml tools/find_python.sh
+	@found=$$(sh tools/find_python.sh) && "$${found#* }" -m venv --clear $(VENV) && \
+	  echo "TFX $${found%% *} on $${found#* }" && cp requirements/tfx-$${found%% *}.txt $(VENV)/lock.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(LOCK)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(VENV)/lock.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Resolves the pins again; run it by hand and commit the result.
+PINNED := --quiet --generate-hashes
+ON_IMAGE := --python-version 3.13 --python-platform x86_64-manylinux_2_39 --constraints requirements/tfx-1.21.txt
+# Resolves the pins again, and what of them the image needs; run it by hand and commit the result.
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.10 --output-file $(LOCK) requirements/tfx-1.16.in
-	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.10 --output-file requirements/bootstrap.txt \
-	  requirements/bootstrap.in
+	$(BIN)/uv pip compile $(PINNED) --python-version 3.10 --output-file requirements/tfx-1.16.txt requirements/tfx-1.16.in
+	$(BIN)/uv pip compile $(PINNED) --python-version 3.11 --universal --output-file requirements/tfx-1.21.txt \
+	  requirements/tfx-1.21.in
+	$(BIN)/uv pip compile $(PINNED) $(ON_IMAGE) \
+	  --output-file requirements/image-1.21.txt setup.py
+	$(BIN)/uv pip compile $(PINNED) $(ON_IMAGE) --extra gpu \
+	  --output-file requirements/image-gpu-1.21.txt setup.py
+	$(BIN)/uv pip compile $(PINNED) --python-version 3.10 --output-file requirements/bootstrap.txt requirements/bootstrap.in
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -14,7 +14,7 @@ from tfx.utils import path_utils
 
 from components.pusher.versions import is_copy, live_version, origin
 from pipeline.inventory import INVENTORY, remove_damaged, take_inventory
-from pipeline.metadata_file import back_up, exists, snapshot
+from pipeline.metadata_file import back_up, exists, snapshot, upgrade
 from pipeline.workspace import Workspace
 from trainer.notes import note
 
@@ -78,6 +78,7 @@ def launching(workspace: Workspace) -> Iterator[None]:
       SegpipeError: if the database is damaged or gone; it says how to go on.
     """
     if exists(workspace.metadata):
+        upgrade(workspace.metadata)
         with snapshot(workspace.metadata) as store:
             remove_what_is_damaged(store, workspace)
     # The runners take no launcher as an argument.

@@ -1,4 +1,5 @@
-"""The file that holds MLMD's database: read through a copy, checked, and kept a second time for when it breaks.
+"""The file that holds MLMD's database: read through a copy, checked, brought to the tables of a newer ML Metadata, and
+kept a second time for when it breaks.
 
 The copy is one that SQLite makes consistently, so that polling never blocks a run, nor fails it.
 """
@@ -61,12 +62,45 @@ def snapshot(path: str) -> Iterator[metadata_store.MetadataStore]:
       SegpipeError: if it is damaged.
     """
     with _copied(path) as copy:
-        connection = metadata_store_pb2.ConnectionConfig()
-        connection.sqlite.filename_uri = copy
         try:
-            yield metadata_store.MetadataStore(connection)
+            # The copy may be brought to this library's tables, whatever the file has.
+            yield _open(copy)
         except errors.StatusError as error:
             raise _damaged(path, str(error).splitlines()[0]) from error
+
+
+def upgrade(path: str) -> None:
+    """Brings the database of an older ML Metadata to this one's tables, and keeps what it was beside it.
+
+    The caller has the workspace's lock.
+
+    Raises:
+      SegpipeError: if it is damaged.
+    """
+    with _copied(path) as copy:
+        before = _schema_of(copy)
+        try:
+            _open(copy)
+        except errors.StatusError as error:
+            raise _damaged(path, str(error).splitlines()[0]) from error
+        if _schema_of(copy) == before:
+            return
+    _copy(path, os.path.join(os.path.dirname(path), f"metadata.schema-{before}.db"))
+    _open(path)
+
+
+def _open(path: str) -> metadata_store.MetadataStore:
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = path
+    return metadata_store.MetadataStore(connection, enable_upgrade_migration=True)
+
+
+def _schema_of(path: str) -> int | None:
+    """Number of the tables' layout; None where they are not ML Metadata's."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'MLMDEnv'").fetchone():
+            return None
+        return database.execute("SELECT schema_version FROM MLMDEnv").fetchone()[0]
 
 
 @contextlib.contextmanager

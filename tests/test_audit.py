@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[1]
-LOCKED = REPOSITORY / "requirements" / "tfx-1.16.txt"
+LOCKED = sorted((REPOSITORY / "requirements").glob("tfx-*.txt"))
 sys.path.insert(0, str(REPOSITORY / "tools"))
 
 import audit  # noqa: E402
@@ -38,7 +38,7 @@ def pins(tmp_path) -> dict[str, str]:
 def accepted(tmp_path: Path, pins: dict[str, str], *entries: dict):
     path = tmp_path / "advisories.yaml"
     path.write_text(yaml.safe_dump(list(entries)))
-    return audit.read_accepted(path, pins)
+    return audit.read_accepted(path, [pins])
 
 
 def test_every_pin_of_a_lock_is_read(pins):
@@ -74,25 +74,25 @@ def test_an_entry_that_does_not_hold_is_named(tmp_path, pins, change, why):
     assert why in sentence
 
 
-def run_audit(lock: Path, advisories: Path, *options: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(REPOSITORY / "tools" / "audit.py"), str(lock), str(advisories), *options]
+def run_audit(locks: list[Path], advisories: Path, *options: str, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(REPOSITORY / "tools" / "audit.py"), *map(str, locks), str(advisories), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=900, env=os.environ | environment)
 
 
 def test_the_entries_of_this_repository_hold_and_without_network_it_says_so():
     advisories = REPOSITORY / "requirements" / "advisories.yaml"
-    pins = audit.locked(LOCKED)
-    assert len(pins) > 200 and audit.read_accepted(advisories, pins)[1] == []
+    locks = [audit.locked(lock) for lock in LOCKED]
+    assert all(len(pins) > 200 for pins in locks) and audit.read_accepted(advisories, locks)[1] == []
     # A proxy that is not there stands for no network.
     done = run_audit(LOCKED, advisories, https_proxy="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("NOT AUDITED: advisories cannot be had here (ProxyError)")
+    assert done.stdout.count("NOT AUDITED: advisories cannot be had here (ProxyError)") == len(LOCKED) == 2
 
 
 def test_a_stale_entry_is_red_without_network_too(tmp_path):
     (tmp_path / "lock.txt").write_text(LOCK)
     (tmp_path / "advisories.yaml").write_text(yaml.safe_dump([ENTRY | {"affected": "<1"}]))
-    done = run_audit(tmp_path / "lock.txt", tmp_path / "advisories.yaml", https_proxy="http://127.0.0.1:9")
+    done = run_audit([tmp_path / "lock.txt"], tmp_path / "advisories.yaml", https_proxy="http://127.0.0.1:9")
     assert done.returncode == 1 and "is mended in keras 3.6.0" in done.stderr
 
 
@@ -128,9 +128,9 @@ def test_pip_audit_over_a_lock_is_red_for_a_new_advisory_and_not_for_an_accepted
     lines = [f"{pin} \\\n    --hash=sha256:{'0' * 64}\n" for pin in ("keras==3.6.0", "tfx==1.16.0", "rich==15.0.0")]
     (tmp_path / "lock.txt").write_text("".join(lines))
     (tmp_path / "advisories.yaml").write_text(yaml.safe_dump(entries))
-    done = run_audit(tmp_path / "lock.txt", tmp_path / "advisories.yaml", "--osv-url", osv)
+    done = run_audit([tmp_path / "lock.txt"], tmp_path / "advisories.yaml", "--osv-url", osv)
     assert (done.returncode, done.stdout) == (
         status,
-        f"audited 3 of 3 locked packages; {len(entries)} advisories are accepted\n",
+        f"audited 3 of 3 packages of {tmp_path / 'lock.txt'}; {len(entries)} advisories are accepted\n",
     )
     assert done.stderr == ("" if entries else "keras 3.6.0: CVE-1/PYSEC-1, mended in 3.8.0\n")

@@ -1,8 +1,8 @@
 """Audits the locked dependencies against published advisories, by pip-audit.
 
-    python tools/audit.py requirements/tfx-1.16.txt requirements/advisories.yaml
+    python tools/audit.py requirements/tfx-1.16.txt requirements/tfx-1.21.txt requirements/advisories.yaml
 
-PyPI is asked, or with `--osv-url` an OSV server, such as one's own in a closed network. The second file lists the
+PyPI is asked, or with `--osv-url` an OSV server, such as one's own in a closed network. The last file lists the
 advisories that apply and cannot be mended within the pins, each with its reason. Exit status 1 if another one applies,
 or an entry of that file no longer does. Where advisories cannot be had, the entries alone are checked, and it says so.
 """
@@ -30,8 +30,12 @@ def locked(lock: Path) -> dict[str, str]:
     return {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
 
 
-def read_accepted(path: Path, pins: dict[str, str]) -> tuple[dict[tuple[str, str], str], list[str]]:
+def read_accepted(path: Path, locks: list[dict[str, str]]) -> tuple[dict[tuple[str, str], str], list[str]]:
     """The accepted advisories.
+
+    Args:
+      path: of the file that lists them.
+      locks: package -> version; an entry must apply to one of them at least.
 
     Returns:
       (package, advisory) -> reason, and what is wrong with the file, a sentence each.
@@ -43,10 +47,11 @@ def read_accepted(path: Path, pins: dict[str, str]) -> tuple[dict[tuple[str, str
             wrong.append(f"{path}: {name} must have just {', '.join(sorted(_FIELDS))}, and none may be empty")
             continue
         package = canonicalize_name(entry["package"])
-        if package not in pins:
+        versions = [pins[package] for pins in locks if package in pins]
+        if not versions:
             wrong.append(f"{path}: {name} is about {package}, which is not locked; remove the entry")
-        elif not SpecifierSet(entry["affected"]).contains(pins[package], prereleases=True):
-            wrong.append(f"{path}: {name} is mended in {package} {pins[package]}; remove the entry")
+        elif not any(SpecifierSet(entry["affected"]).contains(version, prereleases=True) for version in versions):
+            wrong.append(f"{path}: {name} is mended in {package} {', '.join(versions)}; remove the entry")
         accepted[package, name] = entry["reason"]
     return accepted, wrong
 
@@ -99,23 +104,24 @@ def judge(records: list[dict], accepted: dict[tuple[str, str], str]) -> list[str
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("lock", type=Path)
+    parser.add_argument("locks", type=Path, nargs="+")
     parser.add_argument("advisories", type=Path)
     parser.add_argument("--osv-url", help="the query address of an OSV server; without it PyPI is asked")
     options = parser.parse_args(arguments)
-    pins = locked(options.lock)
-    accepted, wrong = read_accepted(options.advisories, pins)
-    why = unreachable(pins, options.osv_url)
-    if why is None:
-        records = audit(options.lock, options.osv_url)
-        audited = sum("skip_reason" not in record for record in records)
-        wrong += judge(records, accepted)
-        print(f"audited {audited} of {len(pins)} locked packages; {len(accepted)} advisories are accepted")
-    else:
-        print(
-            f"NOT AUDITED: advisories cannot be had here ({why}); of {len(pins)} locked packages only the "
-            f"{len(accepted)} entries of {options.advisories} were checked"
-        )
+    locks = {lock: locked(lock) for lock in options.locks}
+    accepted, wrong = read_accepted(options.advisories, list(locks.values()))
+    why = unreachable(locks[options.locks[0]], options.osv_url)
+    for lock, pins in locks.items():
+        if why is None:
+            records = audit(lock, options.osv_url)
+            audited = sum("skip_reason" not in record for record in records)
+            wrong += judge(records, accepted)
+            print(f"audited {audited} of {len(pins)} packages of {lock}; {len(accepted)} advisories are accepted")
+        else:
+            print(
+                f"NOT AUDITED: advisories cannot be had here ({why}); of {len(pins)} packages of {lock} only the "
+                f"{len(accepted)} entries of {options.advisories} were checked"
+            )
     for sentence in wrong:
         print(sentence, file=sys.stderr)
     return 1 if wrong else 0

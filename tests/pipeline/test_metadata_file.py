@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
 from stored_runs import Store, evaluated, pushed
 
 from components.errors import SegpipeError
-from pipeline.metadata_file import BACKUP, back_up, exists, snapshot
+from pipeline.metadata_file import BACKUP, back_up, exists, snapshot, upgrade
 from pipeline.records import list_runs
 
 
@@ -123,3 +125,23 @@ def test_folders_may_be_called_anything(tmp_path, name):
     pushed(store, "r1")
     back_up(store.path)
     assert len(list_runs(store.path)) == 1
+
+
+def _schema(path) -> int:
+    return sqlite3.connect(path).execute("SELECT schema_version FROM MLMDEnv").fetchone()[0]
+
+
+def test_a_database_of_an_older_ml_metadata_is_read_as_it_is_and_kept_before_it_is_brought_up_to_date(tmp_path, store):
+    newest, older = _schema(store.path), 8
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = store.path
+    metadata_store.downgrade_schema(connection, older)
+    assert _schema(store.path) == older < newest
+    before = [run.verdict for run in list_runs(store.path)]
+    assert (before, _schema(store.path)) == (["pushed"], older)
+    upgrade(store.path)
+    assert _schema(store.path) == newest and [run.verdict for run in list_runs(store.path)] == before
+    kept = tmp_path / f"metadata.schema-{older}.db"
+    assert _schema(kept) == older
+    upgrade(store.path)
+    assert sorted(os.listdir(tmp_path)) == ["metadata.db", kept.name]
