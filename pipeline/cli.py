@@ -11,7 +11,7 @@ from components.errors import RefusedError, UsageError
 from pipeline.cli_model import evaluate, export, infer, predict
 from pipeline.cli_operating import gc, rollback
 from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
-from pipeline.cli_remote import compile_pipeline
+from pipeline.cli_remote import compile_pipeline, submit
 from pipeline.cli_report import diff, report, status
 from pipeline.cli_schedule import schedule
 from pipeline.cli_schema import schema
@@ -254,5 +254,5 @@ def tune(workspace, as_json, config, span, quiet) -> None:
 
 
 _models, _runs = (predict, infer, evaluate, export, serve), (schema, status, report, diff, rollback, gc)
-for command in (*_models, *_runs, compile_pipeline, schedule):
+for command in (*_models, *_runs, compile_pipeline, submit, schedule):
     main.add_command(command)

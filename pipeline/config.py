@@ -173,7 +173,8 @@ def _first_problem(error: ValidationError) -> str:
         )
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    got = f" (got {shown(repr(given))})" if isinstance(given, (str, int, float, bool)) else ""
+    told = isinstance(given, (str, int, float, bool)) and not SECRET_NAME.search(where)
+    got = f" (got {shown(repr(given))})" if told else ""
     return f"{where}: {message}{got}" if where else message
 
 

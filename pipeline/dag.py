@@ -1,5 +1,6 @@
 """The DAG, top to bottom, the same on every engine."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow_data_validation as tfdv
@@ -48,6 +49,7 @@ def create_pipeline(
     places: Places,
     metadata: metadata_store_pb2.ConnectionConfig | None = None,
     run_fn: str = RUN_FN,
+    after_push: Callable[[AtomicPusher], list] = lambda pusher: [],
 ) -> Pipeline:
     """Builds the pipeline.
 
@@ -56,6 +58,7 @@ def create_pipeline(
       places: paths of this engine.
       metadata: MLMD connection, where the engine does not bring its own.
       run_fn: dotted name of the training function.
+      after_push: the pusher -> what this engine does with a pushed model, as nodes.
     """
     prepared = _prepare(config, places)
     training = _train(config, places, prepared.transform, run_fn)
@@ -97,7 +100,7 @@ def create_pipeline(
         fingerprint=fingerprint("components.pusher.executor"),
     )
     golden = _golden(config, places, prepared.schema, model, pusher)
-    nodes = [*prepared.nodes, *training, canary, blessed, evaluator, conservation, pusher, *golden]
+    nodes = [*prepared.nodes, *training, canary, blessed, evaluator, conservation, pusher, *after_push(pusher), *golden]
     return _pipeline(config, places, metadata, nodes)
 
 

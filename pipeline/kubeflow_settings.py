@@ -7,6 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from components.secrets import REFERENCE
+
+PLACEHOLDER = "registry.example/"
+"""What the image begins with that stands for one of a cluster; submitting refuses it."""
+
 _Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[EPTGMK]i?)?$")]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
 
@@ -95,15 +100,32 @@ class KubeflowSettings(_Section):
       metadata: where ML Metadata is kept.
       step: what each container gets.
       steps: node -> what differs for that one.
+      endpoint: address of Kubeflow Pipelines' API, which submit and schedule need.
+      token: of the API's user, as `${NAME}` of an environment variable; None sends none.
+      namespace: of the user's profile where Kubeflow has several users; None where it has one.
+      experiment: that runs are listed under; None takes the pipeline's name.
+      service_account: of Kubernetes, that the pods run as; None takes the backend's.
     """
 
-    image: str = Field(default="registry.example/segpipe:0.1.0", pattern=r"^\S+$")
+    image: str = Field(default=f"{PLACEHOLDER}segpipe:0.1.0", pattern=r"^\S+$")
     python: str = "python"
     root: str = "/segpipe/workspace"
     volumes: list[Volume] = [Volume(claim="segpipe", path="/segpipe")]
     metadata: MetadataSettings = MetadataSettings()
     step: StepSettings = StepSettings()
     steps: dict[str, dict] = {}
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^@\s]+$")
+    token: str | None = None
+    namespace: _Name | None = None
+    experiment: str | None = Field(default=None, min_length=1)
+    service_account: _Name | None = None
+
+    @field_validator("token")
+    @classmethod
+    def _is_no_secret(cls, token: str | None) -> str | None:
+        if token is not None and not REFERENCE.fullmatch(token):
+            raise ValueError("holds a secret; write ${NAME} and set that environment variable")
+        return token
 
     @field_validator("root")
     @classmethod

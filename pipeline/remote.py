@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import posixpath
+import shutil
 
 from components.anomaly_gate.comparisons import Comparisons, Pair
 from components.errors import UsageError
@@ -49,7 +50,7 @@ def upload_inputs(
     Args:
       config: everything a user may choose.
       workspace: where the spans are.
-      root: folder or address that TensorFlow can write to.
+      root: folder or address that Beam can write to.
       span, window: see `pipeline.plan.plan`.
 
     Returns:
@@ -91,30 +92,39 @@ def _text(record: Window | Comparisons) -> str:
 
 
 def _write_by_content(root: str, folder: str, name: str, text: str) -> str:
-    import tensorflow as tf
+    from apache_beam.io.filesystems import FileSystems
 
     path = posixpath.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16], name)
     whole = posixpath.join(root, path)
-    if not tf.io.gfile.exists(whole):
-        tf.io.gfile.makedirs(posixpath.dirname(whole))
-        with tf.io.gfile.GFile(whole, "w") as file:
-            file.write(text)
+    if not FileSystems.exists(whole):
+        with created(whole) as file:
+            file.write(text.encode())
     return path
+
+
+def created(path: str):
+    """A new file for bytes, in whatever folder or bucket."""
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    if FileSystems.get_scheme(path) is None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def _copy_span(data: str, target: str, number: int) -> None:
     """Copies a span, its manifest last: a span that has one is whole."""
-    import tensorflow as tf
+    from apache_beam.io.filesystems import FileSystems
 
     source, folder = span_folder(data, number), posixpath.join(target, f"span-{number}")
     manifest = posixpath.join(folder, MANIFEST)
     with open(os.path.join(source, MANIFEST), "rb") as file:
         own = file.read()
-    if tf.io.gfile.exists(manifest):
-        with tf.io.gfile.GFile(manifest, "rb") as file:
+    if FileSystems.exists(manifest):
+        with FileSystems.open(manifest) as file:
             if file.read() != own:
                 raise UsageError(f"{manifest}: is another span {number} than that of {data}; ingest under a new number")
         return
-    tf.io.gfile.makedirs(folder)
     for name in sorted(os.listdir(source), key=lambda name: (name == MANIFEST, name)):
-        tf.io.gfile.copy(os.path.join(source, name), posixpath.join(folder, name), overwrite=True)
+        with open(os.path.join(source, name), "rb") as file, created(posixpath.join(folder, name)) as copy:
+            shutil.copyfileobj(file, copy, length=1 << 20)

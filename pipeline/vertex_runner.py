@@ -36,7 +36,8 @@ def compile_job(config: Config) -> dict:
 
     settings = config.vertex
     parameters = {name: RuntimeParameter(name=name, ptype=str) for name in inputs_of(config)}
-    pipeline = create_pipeline(config, places_at(settings.root, parameters))
+    places = places_at(settings.root, parameters)
+    pipeline = create_pipeline(config, places, after_push=lambda pusher: _registry(pusher, config))
     nodes = {node.id: node for node in pipeline.components}
     _equip(nodes, settings.resources)
     if settings.dataflow is not None:
@@ -45,6 +46,11 @@ def compile_job(config: Config) -> dict:
         KubeflowV2DagRunnerConfig(default_image=settings.image, default_commands=COMMAND, use_pipeline_spec_2_1=True)
     )
     job = runner.run(pipeline, write_out=False)
+    if settings.training is not None:
+        from pipeline.vertex_training import training_command
+
+        executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
+        executors["Trainer_executor"]["container"]["command"] = training_command(settings)
     # TFX adds labels of its own making; what the user named is what the job is found by.
     return job | {"labels": settings.labels}
 
@@ -76,9 +82,22 @@ def _refuse(config: Config) -> None:
         )
     if config.model.weights_file is not None:
         raise UsageError("model.weights_file: is a file of this machine, which no container has; drop the key")
+    if config.vertex.training is not None and "Trainer" in config.vertex.resources:
+        raise UsageError("vertex.resources: the Trainer has the machine of vertex.training; drop one of them")
     for argument in config.beam_args:
         if REFERENCE.search(argument):
             raise UsageError(f"beam_args: {argument} names an environment variable, which no container has; drop it")
+
+
+def _registry(pusher, config: Config) -> list:
+    """The node that registers what is pushed, if the config asks for it."""
+    if config.vertex.registry is None:
+        return []
+    from pipeline.fingerprint import fingerprint
+    from pipeline.vertex_registry import VertexRegistry
+
+    source = fingerprint("pipeline.vertex_registry")
+    return [VertexRegistry(pusher.outputs["pushed_model"], config.pipeline_name, config.vertex, source)]
 
 
 def _node(nodes: dict, name: str, field: str):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pipeline.beam_arguments import check_form
 
 PLACEHOLDER = "your-"
+_ENDPOINT = r"^(http://(127\.0\.0\.1|localhost)(:\d+)?|(https://)?[A-Za-z0-9][-.A-Za-z0-9]*(:\d+)?)$"
 _BUCKET_PATH = r"^gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[\w.=-]+)*$"
 
 
@@ -57,6 +58,36 @@ class DataflowSettings(BaseModel):
         return arguments
 
 
+class RegistrySettings(BaseModel):
+    """Where pushed models are registered, from where an endpoint takes them.
+
+    Attributes:
+      model: id in the model registry; None takes the pipeline's name.
+      image: container that serves a version of it, one of Google's or your own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_-]{0,62}$")
+    image: str = Field(default="us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest", pattern=r"^\S+$")
+
+
+class VertexTraining(BaseModel):
+    """The machine of Vertex AI Training that the Trainer gets in a job of its own.
+
+    Attributes:
+      machine_type: such as n1-standard-8.
+      accelerator: such as NVIDIA_TESLA_T4; None for none.
+      accelerators: how many of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    machine_type: str = Field(pattern=r"^[a-z][a-z0-9-]+$")
+    accelerator: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$")
+    accelerators: int = Field(default=1, ge=1)
+
+
 class VertexSettings(BaseModel):
     """The `vertex` section.
 
@@ -65,9 +96,13 @@ class VertexSettings(BaseModel):
       root: folder of a bucket for data, artifacts and pushed models.
       image: container with this source installed.
       service_account: e-mail address that jobs and Dataflow's workers run as; None takes the project's default.
+      endpoint: of the API, such as one of Private Service Connect; None takes the region's own. One that begins with
+        http:// must be on this machine, and is told no credentials.
       labels: of every job.
       resources: node -> what its container gets.
       dataflow: None keeps Beam in the nodes' containers.
+      training: None trains in the Trainer's container.
+      registry: None registers no model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,9 +112,12 @@ class VertexSettings(BaseModel):
     root: str = Field(default="gs://your-bucket/segpipe", pattern=_BUCKET_PATH)
     image: str = Field(default="us-central1-docker.pkg.dev/your-project/segpipe/segpipe:latest", min_length=1)
     service_account: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    endpoint: str | None = Field(default=None, pattern=_ENDPOINT)
     labels: dict[str, str] = {}
     resources: dict[str, NodeResources] = {}
     dataflow: DataflowSettings | None = None
+    training: VertexTraining | None = None
+    registry: RegistrySettings | None = None
 
     @field_validator("labels")
     @classmethod

@@ -15,6 +15,7 @@ from absl import app
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as tfx_step
 
 from components.trainer import RUN_ID
+from pipeline.newest import followed
 
 BUCKETS = "SEGPIPE_BUCKETS"
 _SCHEME = "gs://"
@@ -37,6 +38,15 @@ def addressed(value, buckets: str):
     return value
 
 
+def _follow(invocation: str, job: str, buckets: str) -> str:
+    """The arguments of a node with what its job reads, where a schedule names only the newest."""
+    content = json.loads(invocation)
+    inputs = content.get("inputs", {})
+    if "parameterValues" in inputs:
+        inputs["parameterValues"] = followed(inputs["parameterValues"], job, lambda root: mounted(root, buckets))
+    return json.dumps(content)
+
+
 def _runner(arguments: list[str]) -> str:
     named = [argument.partition("=")[2] for argument in arguments if argument.startswith("--runner=")]
     return named[-1] if named else "DirectRunner"
@@ -50,6 +60,7 @@ def main() -> None:
     # <root>/<project number>/<job>/<task>_<number>/executor_output.json
     os.environ[RUN_ID] = output_file.split("/")[-3]
     buckets = os.environ.get(BUCKETS, "/gcs").rstrip("/")
+    arguments[place] = _follow(arguments[place], os.environ[RUN_ID], buckets)
     on_mount = _runner(arguments) == "DirectRunner"
     if on_mount:
         arguments[place] = mounted(arguments[place], buckets)

@@ -32,15 +32,16 @@ def service(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, service):
-    """A run on one span, and one on a window of two whose training is another."""
+    """A run on one span, and one as of a schedule, on a window of two, whose training is another."""
     from pipeline.config import load_config
+    from pipeline.newest import point, pointers
     from pipeline.remote import upload_inputs
     from pipeline.workspace import Workspace
 
     bench = Bench(tmp_path_factory.mktemp("vertex"), {"vertex": VERTEX})
     bench.ingest(drawn(bench.folder / "drawn-1"))
 
-    def run(name: str, window: int) -> Ran:
+    def run(name: str, window: int, scheduled: bool = False) -> Ran:
         compiled = bench.folder / f"{name}.json"
         command = [str(BIN / "segpipe"), "compile", "--engine", "vertex", "--output", str(compiled)]
         done = subprocess.run([*command, "--config", bench.config], check=True, capture_output=True, text=True)
@@ -49,13 +50,16 @@ def runs(tmp_path_factory, service):
         workspace = Workspace.at(str(bench.workspace))
         paths = upload_inputs(config, workspace, str(service.path(ROOT)), window=window)
         parameters = {key: f"{ROOT}/{path}" for key, path in paths.items()}
+        if scheduled:
+            point(str(service.path(ROOT)), paths)
+            parameters = pointers(ROOT, list(paths))
         artifacts = service.run(json.loads(compiled.read_text()), name, parameters)
         return Ran(artifacts, sorted(path.name for path in service.path(f"{ROOT}/serving_model").iterdir()))
 
     first = run("first", 1)
     bench.ingest(drawn(bench.folder / "drawn-2", seed=18))
     bench.sections["training"] = {"steps": 6, "batch_size": 8, "evaluations": 1}
-    return first, run("second", 2)
+    return first, run("second", 2, scheduled=True)
 
 
 def test_the_first_run_pushes_a_model_that_compares_with_none(runs, service):

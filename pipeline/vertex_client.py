@@ -1,0 +1,110 @@
+"""Google's client, told where Vertex AI is, and what its errors mean. It speaks REST, which passes any proxy."""
+
+import json
+import os
+import tempfile
+
+from components.errors import UsageError
+from pipeline.config import Config
+from pipeline.remote_calls import Service, Trouble
+from pipeline.vertex_settings import VertexSettings
+
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+def connect(settings: VertexSettings) -> Service:
+    """Prepares Google's client for the project and region of the config.
+
+    Args:
+      settings: the section `vertex`.
+
+    Raises:
+      UsageError: if the section holds placeholders, the region is none, or this machine has no credentials.
+    """
+    placeholders = settings.placeholders()
+    if placeholders:
+        named = ", ".join(f"vertex.{name}" for name in placeholders)
+        raise UsageError(f"{named}: still a placeholder; say in the config where the pipeline is to run")
+    from google.cloud import aiplatform
+
+    endpoint = settings.endpoint or f"{settings.region}-aiplatform.googleapis.com"
+    try:
+        aiplatform.init(
+            project=settings.project,
+            location=settings.region,
+            credentials=_credentials(endpoint),
+            api_endpoint=endpoint,
+            api_transport="rest",
+        )
+    except ValueError as error:
+        raise UsageError(f"vertex.region: Vertex AI is not in {settings.region}; name a region where it is") from error
+    allowed = f"the role Vertex AI User in the project {settings.project} and write access to {settings.root}"
+    return Service("Vertex AI", endpoint, allowed, _trouble)
+
+
+def _credentials(endpoint: str):
+    import google.auth
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.exceptions import DefaultCredentialsError
+
+    if endpoint.startswith("http://"):
+        return AnonymousCredentials()
+    try:
+        return google.auth.default(scopes=[_SCOPE])[0]
+    except DefaultCredentialsError as error:
+        raise UsageError(
+            "this machine has no credentials for Google Cloud; run gcloud auth application-default login"
+        ) from error
+
+
+def _trouble(error: Exception) -> Trouble | None:
+    """What an error of Google's clients says, or None for one that is not the service's."""
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+    from google.resumable_media import InvalidResponse
+    from requests import RequestException
+
+    if isinstance(error, GoogleAPICallError):
+        return Trouble(int(error.code) if error.code is not None else None, _message(error.response) or error.message)
+    if isinstance(error, InvalidResponse):
+        return Trouble(error.response.status_code, _message(error.response) or str(error.args[0]))
+    if isinstance(error, GoogleAuthError):
+        return Trouble(401, str(error))
+    if isinstance(error, RequestException):
+        # Its text holds the whole request line.
+        return Trouble(None, type(error).__name__)
+    return None
+
+
+def _message(response) -> str | None:
+    """What a service says of an error, without the address that Google's clients put before it."""
+    try:
+        return response.json()["error"]["message"]
+    except (AttributeError, ValueError, KeyError, TypeError):
+        return None
+
+
+def pipeline_job(config: Config, job: dict, job_id: str | None, values: dict[str, str], caching: bool | None = None):
+    """The job as Google's client takes it.
+
+    Args:
+      config: names it.
+      job: as compiled.
+      job_id: under which it runs; None for one that a schedule runs.
+      values: of its runtime parameters.
+      caching: of all tasks; None leaves it as compiled.
+    """
+    from google.cloud import aiplatform
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "job.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(job, file)
+        return aiplatform.PipelineJob(
+            display_name=config.pipeline_name,
+            template_path=path,
+            job_id=job_id,
+            parameter_values=values,
+            enable_caching=caching,
+            labels=config.vertex.labels,
+        )
