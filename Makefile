@@ -34,11 +34,11 @@ run: $(READY)
 endif
 
 test: lint chromium mariadb
-	-@$(MAKE) --no-print-directory audit
+	@$(MAKE) --no-print-directory audit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 test-all: lint chromium mariadb
-	-@$(MAKE) --no-print-directory audit
+	@$(MAKE) --no-print-directory audit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Without a browser its tests are skipped and say so.
@@ -58,7 +58,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 
-# Known weaknesses of the locked packages; where PyPI or the given OSV_URL does not tell them, it says so and passes.
+# Known weaknesses of the locked packages, and withdrawn releases; what PyPI or the given OSV_URL does not tell, it counts.
 audit: $(READY)
 	$(BIN)/python tools/audit.py $(LOCKS) requirements/advisories.yaml $(if $(OSV_URL),--osv-url $(OSV_URL))
 

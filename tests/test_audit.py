@@ -1,5 +1,6 @@
 """The audit of dependencies: a new advisory is red, an accepted one is not, and an entry that went stale is red."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -96,31 +97,44 @@ def test_a_stale_entry_is_red_without_network_too(tmp_path):
     assert done.returncode == 1 and "is mended in keras 3.6.0" in done.stderr
 
 
+class Answers(BaseHTTPRequestHandler):
+    """Sends JSON and keeps quiet."""
+
+    def send(self, answer: dict | None):
+        content = json.dumps(answer).encode()
+        self.send_response(404 if answer is None else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def on_loopback(handler: type[Answers]):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
 @pytest.fixture
 def osv():
     """The address of an OSV server on loopback that knows one advisory, about keras before 3.8."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answers):
         def do_POST(self):
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             package = query["package"]
             events = [{"introduced": "0"}, {"fixed": "3.8.0"}]
             affected = [{"package": package, "ranges": [{"type": "ECOSYSTEM", "events": events}]}]
             advisory = {"id": "PYSEC-1", "aliases": ["CVE-1"], "summary": "bad", "affected": affected}
-            answer = json.dumps({"vulns": [advisory]} if package["name"] == "keras" else {}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.send({"vulns": [advisory]} if package["name"] == "keras" else {})
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/query"
-    server.shutdown()
-    server.server_close()
+    with on_loopback(Handler) as address:
+        yield f"{address}/v1/query"
 
 
 @pytest.mark.parametrize("entries, status", [([], 1), ([ENTRY], 0)], ids=["new", "accepted"])
@@ -131,6 +145,47 @@ def test_pip_audit_over_a_lock_is_red_for_a_new_advisory_and_not_for_an_accepted
     done = run_audit([tmp_path / "lock.txt"], tmp_path / "advisories.yaml", "--osv-url", osv)
     assert (done.returncode, done.stdout) == (
         status,
-        f"audited 3 of 3 packages of {tmp_path / 'lock.txt'}; {len(entries)} advisories are accepted\n",
+        f"audited 3 of 3 packages of {tmp_path}/lock.txt; {len(entries)} advisories are accepted in "
+        f"{tmp_path}/advisories.yaml\n",
     )
     assert done.stderr == ("" if entries else "keras 3.6.0: CVE-1/PYSEC-1, mended in 3.8.0\n")
+
+
+def project(newest: str, vulnerabilities: list[dict] = (), **reasons: str) -> dict:
+    """A page of PyPI of a project with the releases 3.6.0 and `newest`; `reasons` tells why 3.6.0 was withdrawn."""
+    files = [{"yanked": bool(reasons), "yanked_reason": reasons.get("withdrawn")}]
+    return {
+        "info": {"version": newest},
+        "vulnerabilities": list(vulnerabilities),
+        "releases": {"3.6.0": files, newest: files},
+    }
+
+
+ADVISORY = {"id": "PYSEC-1", "aliases": ["CVE-1"], "fixed_in": ["3.8.0"]}
+
+
+@pytest.mark.parametrize(
+    "page, entries, status, audited, said",
+    [
+        (project("3.6.0", [ADVISORY]), [], 1, 1, "keras 3.6.0: CVE-1/PYSEC-1, mended in 3.8.0\n"),
+        (project("3.6.0", [ADVISORY]), [ENTRY], 0, 1, ""),
+        (project("3.9.0", []), [], 0, 0, ""),
+        (project("3.9.0", withdrawn="eats masks"), [], 1, 0, "keras 3.6.0 was withdrawn: eats masks\n"),
+    ],
+    ids=["new", "accepted", "older", "withdrawn"],
+)
+def test_a_mirror_tells_of_newest_releases_and_of_withdrawn_ones(tmp_path, page, entries, status, audited, said):
+    class Mirror(Answers):
+        def do_GET(self):
+            self.send(page if self.path == "/pypi/keras/json" else None)
+
+    (tmp_path / "lock.txt").write_text(f"keras==3.6.0 \\\n    --hash=sha256:{'0' * 64}\n")
+    (tmp_path / "advisories.yaml").write_text(yaml.safe_dump(entries))
+    with on_loopback(Mirror) as mirror:
+        options = ["--mirror-url", mirror]
+        advisories = tmp_path / "advisories.yaml"
+        done = run_audit([tmp_path / "lock.txt"], advisories, *options, https_proxy="http://127.0.0.1:9")
+    assert (done.returncode, done.stderr) == (status, said)
+    assert done.stdout.startswith(
+        f"audited {audited} of 1 packages of {tmp_path}/lock.txt, those at their newest release"
+    )

@@ -4,13 +4,17 @@
 
 PyPI is asked, or with `--osv-url` an OSV server, such as one's own in a closed network. The last file lists the
 advisories that apply and cannot be mended within the pins, each with its reason. Exit status 1 if another one applies,
-or an entry of that file no longer does. Where advisories cannot be had, the entries alone are checked, and it says so.
+a locked release was withdrawn, or an entry of that file no longer holds. A mirror that has no pages of single releases
+still tells the advisories of each newest one: then those are audited, and the others counted. Without any network the
+entries alone are checked, and it says so.
 """
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
@@ -19,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-SERVICE = "https://pypi.org/pypi/{}/{}/json"
+PYPI = "https://pypi.org"
 _FIELDS = {"id", "package", "affected", "reason"}
 
 
@@ -57,14 +61,14 @@ def read_accepted(path: Path, locks: list[dict[str, str]]) -> tuple[dict[tuple[s
 
 
 def unreachable(pins: dict[str, str], osv_url: str | None) -> str | None:
-    """Why advisories cannot be had here; None if they can."""
+    """Why the advisories of a single release cannot be had here; None if they can."""
     package, version = next(iter(pins.items()))
     try:
         if osv_url is not None:
             query = {"package": {"name": package, "ecosystem": "PyPI"}, "version": version}
             requests.post(osv_url, json=query, timeout=15).raise_for_status()
             return None
-        answer = requests.get(SERVICE.format(package, version), timeout=15)
+        answer = requests.get(f"{PYPI}/pypi/{package}/{version}/json", timeout=15)
         answer.raise_for_status()
         return None if "vulnerabilities" in answer.json() else "its answers hold none"
     except requests.HTTPError as error:
@@ -89,6 +93,40 @@ def audit(lock: Path, osv_url: str | None) -> list[dict]:
         raise RuntimeError(f"pip-audit gave no answer: {done.stderr.strip().splitlines()[-1:]}") from error
 
 
+@functools.cache
+def _page(mirror: str, package: str) -> dict:
+    """What is told of a project; the locks have most of them in common."""
+    answer = requests.get(f"{mirror}/pypi/{package}/json", timeout=60)
+    answer.raise_for_status()
+    page = answer.json()
+    files = page["releases"].items()
+    withdrawn = {version: [one["yanked_reason"] for one in some if one["yanked"]] for version, some in files}
+    return {"newest": page["info"]["version"], "vulnerabilities": page["vulnerabilities"], "withdrawn": withdrawn}
+
+
+def newest_releases(pins: dict[str, str], mirror: str) -> tuple[list[dict], list[str]]:
+    """What the pages of whole projects tell: the advisories of each newest release, and what was withdrawn.
+
+    Returns:
+      Records as of `audit`, of the packages that are locked at their newest release; a sentence for each locked release
+      that its authors withdrew (PEP 592).
+
+    Raises:
+      requests.RequestException, ValueError: if a page cannot be had or is none.
+    """
+    records, withdrawn = [], []
+    with ThreadPoolExecutor(8) as pool:
+        for (package, version), project in zip(
+            pins.items(), pool.map(lambda name: _page(mirror, name), pins), strict=True
+        ):
+            if project["newest"] == version:
+                vulns = [advisory | {"fix_versions": advisory["fixed_in"]} for advisory in project["vulnerabilities"]]
+                records.append({"name": package, "version": version, "vulns": vulns})
+            for reason in project["withdrawn"].get(version, [])[:1]:
+                withdrawn.append(f"{package} {version} was withdrawn: {reason or 'no reason given'}")
+    return records, withdrawn
+
+
 def judge(records: list[dict], accepted: dict[tuple[str, str], str]) -> list[str]:
     """One sentence for each advisory that nobody has accepted."""
     found = []
@@ -102,26 +140,40 @@ def judge(records: list[dict], accepted: dict[tuple[str, str], str]) -> list[str
     return found
 
 
+def published(lock: Path, pins: dict[str, str], mirror: str, osv_url: str | None) -> tuple[list[dict], list[str], str]:
+    """What is published of the locked packages, as far as it can be had here.
+
+    Returns:
+      Records as of `audit`; a sentence for each withdrawn release; how much was audited, for the reader.
+    """
+    why = unreachable(pins, osv_url)
+    if why is None:
+        records = audit(lock, osv_url)
+        audited = sum("skip_reason" not in record for record in records)
+        return records, [], f"audited {audited} of {len(pins)} packages of {lock}"
+    if osv_url is None:
+        try:
+            records, withdrawn = newest_releases(pins, mirror)
+            told = f"audited {len(records)} of {len(pins)} packages of {lock}, those at their newest release"
+            return records, withdrawn, f"{told}; of the others it is known whether they were withdrawn ({why})"
+        except (requests.RequestException, ValueError) as error:
+            why = type(error).__name__
+    return [], [], f"NOT AUDITED: advisories cannot be had here ({why}), for none of {len(pins)} packages of {lock}"
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("locks", type=Path, nargs="+")
     parser.add_argument("advisories", type=Path)
     parser.add_argument("--osv-url", help="the query address of an OSV server; without it PyPI is asked")
+    parser.add_argument("--mirror-url", default=PYPI, help="whose pages of newest releases to read where PyPI is cut")
     options = parser.parse_args(arguments)
     locks = {lock: locked(lock) for lock in options.locks}
     accepted, wrong = read_accepted(options.advisories, list(locks.values()))
-    why = unreachable(locks[options.locks[0]], options.osv_url)
     for lock, pins in locks.items():
-        if why is None:
-            records = audit(lock, options.osv_url)
-            audited = sum("skip_reason" not in record for record in records)
-            wrong += judge(records, accepted)
-            print(f"audited {audited} of {len(pins)} packages of {lock}; {len(accepted)} advisories are accepted")
-        else:
-            print(
-                f"NOT AUDITED: advisories cannot be had here ({why}); of {len(pins)} packages of {lock} only the "
-                f"{len(accepted)} entries of {options.advisories} were checked"
-            )
+        records, withdrawn, told = published(lock, pins, options.mirror_url, options.osv_url)
+        wrong += withdrawn + judge(records, accepted)
+        print(f"{told}; {len(accepted)} advisories are accepted in {options.advisories}")
     for sentence in wrong:
         print(sentence, file=sys.stderr)
     return 1 if wrong else 0
