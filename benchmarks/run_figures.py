@@ -52,7 +52,7 @@ def main(root: str) -> None:
     for name, total in (
         ("source files (photo + mask)", files),
         ("raw examples", sum(shard.bytes for shard in shards)),
-        ("transformed examples, gzip", stored),
+        ("transformed examples", stored),
         ("for comparison: float32 features at 96x128", _FLOAT_EXAMPLE * manifest.ingested),
     ):
         table.add_row(name, f"{total / manifest.ingested:,.0f}", f"{total / files:.3f}")

@@ -82,7 +82,7 @@ def transform(span: str, spec: FeatureSpec) -> None:
     custom_config = {"feature_spec": spec.model_dump_json()}
     features = {name: tf.io.FixedLenFeature([1], tf.string) for name in (IMAGE, MASK)}
     for shard in tf.io.gfile.glob(os.path.join(span, "*.tfrecord")):
-        with tf.io.TFRecordWriter(shard.replace(".tfrecord", ".gz"), "GZIP") as writer:
+        with tf.io.TFRecordWriter(shard.replace(".tfrecord", ".transformed")) as writer:
             for record in tf.data.TFRecordDataset(shard).batch(1):
                 packed = preprocessing_fn(tf.io.parse_example(record, features), custom_config)
                 values = {name: tf.train.BytesList(value=[value.numpy()[0, 0]]) for name, value in packed.items()}
@@ -95,9 +95,9 @@ def train(setup: Setup, span: str, training: TrainingSettings, base: list | None
     learner = Learner(setup.spec, setup.model, training)
     if base is not None:
         learner.start_from(base)
-    files = [os.path.join(span, "train-*.gz")]
+    files = [os.path.join(span, "train-*.transformed")]
     batches = iter(training_batches(files, count_examples(files), setup.spec, training, steps=training.steps))
-    held_out = evaluation_batches([os.path.join(span, "eval-*.gz")], setup.spec, 64)
+    held_out = evaluation_batches([os.path.join(span, "eval-*.transformed")], setup.spec, 64)
     return learner, learner.fit(training.steps, batches, held_out, lambda step, point: None)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components import ExampleValidator, StatisticsGen, Transform, Tuner
+from tfx.components import ExampleValidator, StatisticsGen, Tuner
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
@@ -23,6 +23,7 @@ from components.example_gen.component import SpanExampleGen
 from components.model_canary.component import ModelCanary
 from components.pusher.component import AtomicPusher
 from components.trainer.component import SegmentationTrainer
+from components.transform.component import SegmentationTransform
 from pipeline.beam_arguments import placeholders
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
@@ -41,7 +42,7 @@ class Prepared(NamedTuple):
     examples: Channel
     schema: Channel
     statistics: Channel
-    transform: Transform
+    transform: SegmentationTransform
 
 
 def create_pipeline(
@@ -142,7 +143,7 @@ def _prepare(config: Config, places: Places) -> Prepared:
         validator.outputs["anomalies"], schema, places.comparisons, fingerprint("components.anomaly_gate.executor")
     )
 
-    transform = Transform(
+    transform = SegmentationTransform(
         examples=examples,
         schema=schema,
         preprocessing_fn=PREPROCESSING_FN,
@@ -151,8 +152,9 @@ def _prepare(config: Config, places: Places) -> Prepared:
         custom_config={
             "feature_spec": config.features.model_dump_json(),
             "fingerprint": fingerprint(PREPROCESSING_FN.rpartition(".")[0]),
+            "executor": fingerprint("components.transform.executor"),
         },
-    )
+    ).with_id("Transform")
     # TFX has no edge for "only if the gate let it pass".
     transform.add_upstream_node(gate)
 
@@ -171,7 +173,7 @@ def _recipe(config: Config, function: str) -> dict[str, str]:
     }
 
 
-def _train(config: Config, places: Places, transform: Transform, run_fn: str) -> list:
+def _train(config: Config, places: Places, transform: SegmentationTransform, run_fn: str) -> list:
     """The Trainer, and before it what finds the model of a warm start."""
     recipe = _recipe(config, run_fn) | {
         "checkpoints": places.checkpoints,

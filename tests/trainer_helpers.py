@@ -64,7 +64,7 @@ class Transformed:
     Attributes:
       photos, masks: encoded, in the order of the records.
       raw: serialised raw examples.
-      pattern: glob of the gzipped TFRecords of packed examples.
+      pattern: glob of the TFRecords of packed examples.
       graph: folder of the transform graph.
     """
 
@@ -81,7 +81,7 @@ def transform(folder: str, photos: list[bytes], masks: list[bytes], spec: Featur
     schema = schema_utils.schema_from_feature_spec({n: tf.io.FixedLenFeature([1], tf.string) for n in (IMAGE, MASK)})
     source = tfxio.TFExampleBeamRecord(physical_format="memory", schema=schema, telemetry_descriptors=["test"])
     function = functools.partial(preprocessing_fn, custom_config={"feature_spec": spec.model_dump_json()})
-    result = Transformed(photos, masks, raw, os.path.join(folder, "examples*.gz"), os.path.join(folder, "graph"))
+    result = Transformed(photos, masks, raw, os.path.join(folder, "examples*.tfrecord"), os.path.join(folder, "graph"))
     with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=os.path.join(folder, "temp")):
         batches = pipeline | beam.Create(raw, reshuffle=False) | source.BeamSource()
         (data, _), graph = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeAndTransformDataset(
@@ -90,7 +90,7 @@ def transform(folder: str, photos: list[bytes], masks: list[bytes], spec: Featur
         _ = (
             data
             | beam.FlatMapTuple(lambda batch, _: RecordBatchToExamplesEncoder().encode(batch))
-            | beam.io.WriteToTFRecord(os.path.join(folder, "examples"), file_name_suffix=".gz", num_shards=1)
+            | beam.io.WriteToTFRecord(os.path.join(folder, "examples"), file_name_suffix=".tfrecord", num_shards=1)
         )
         _ = graph | tft_beam.WriteTransformFn(result.graph)
         _ = dataset_metadata.DatasetMetadata(schema) | tft_beam.WriteMetadata(

@@ -25,7 +25,7 @@ def _files(patterns: list[str]) -> list[str]:
 
 def _examples(patterns: list[str]) -> tf.data.Dataset:
     """Serialised transformed examples, in the order of the files' names."""
-    return tf.data.TFRecordDataset(_files(patterns), compression_type="GZIP")
+    return tf.data.TFRecordDataset(_files(patterns))
 
 
 def count_examples(patterns: list[str]) -> int:
@@ -72,7 +72,7 @@ def training_batches(
     Step k is the same batch in every run with one seed: order and augmentation follow from seed, k and `steps` alone.
 
     Args:
-      patterns: globs of gzipped TFRecords.
+      patterns: globs of TFRecords.
       count: number of examples behind them that train.
       spec: shapes.
       settings: batch size, seed, augmentation; with early stopping, the share that does not train.

@@ -27,23 +27,21 @@ _SOURCE = {EXAMPLE_GEN: MANIFESTS, STATISTICS: EXAMPLE_GEN, TRANSFORM: EXAMPLE_G
 
 
 def count_records(folder: str) -> int:
-    """Number of records in the TFRecord files of a folder, each read to its end; `.gz` files are decompressed.
+    """Number of records in the TFRecord files of a folder, each read to its end.
 
     Raises:
       SegpipeError: if a file cannot be read to its end.
     """
     names = sorted(tf.io.gfile.listdir(folder)) if tf.io.gfile.isdir(folder) else []
-    total = 0
-    for compression in ("", "GZIP"):
-        files = [os.path.join(folder, name) for name in names if name.endswith(".gz") == bool(compression)]
-        if files:
-            records = tf.data.TFRecordDataset(files, compression, num_parallel_reads=tf.data.AUTOTUNE)
-            try:
-                total += int(records.reduce(np.int64(0), lambda count, _: count + 1))
-            except tf.errors.OpError as error:
-                what = error.message.splitlines()[0]
-                raise SegpipeError(f"{folder}: its records cannot be read to the end ({what})") from error
-    return total
+    if not names:
+        return 0
+    files = [os.path.join(folder, name) for name in names]
+    records = tf.data.TFRecordDataset(files, num_parallel_reads=tf.data.AUTOTUNE)
+    try:
+        return int(records.reduce(np.int64(0), lambda count, _: count + 1))
+    except tf.errors.OpError as error:
+        what = error.message.splitlines()[0]
+        raise SegpipeError(f"{folder}: its records cannot be read to the end ({what})") from error
 
 
 def split_counts(

@@ -37,8 +37,8 @@ def damaged(bench, first) -> str:
     folder = artifact.uri
     (name,) = os.listdir(os.path.join(folder, "Split-train"))
     shard = os.path.join(folder, "Split-train", name)
-    records = list(tf.data.TFRecordDataset(shard, "GZIP").as_numpy_iterator())
-    with tf.io.TFRecordWriter(shard, "GZIP") as writer:
+    records = list(tf.data.TFRecordDataset(shard).as_numpy_iterator())
+    with tf.io.TFRecordWriter(shard) as writer:
         for record in records[:-1]:
             writer.write(record)
     # With it, the next run would see that the file is not the one that Transform wrote.

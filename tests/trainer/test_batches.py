@@ -59,23 +59,23 @@ def test_batches_have_the_shapes_that_the_net_was_built_for(transformed):
 
 def test_all_patterns_and_files_are_counted_and_read(transformed, tmp_path):
     (source,) = tf.io.gfile.glob(transformed.pattern)
-    for name in ("a/one.gz", "a/two.gz", "b/three.gz"):
+    for name in ("a/one.tfrecord", "a/two.tfrecord", "b/three.tfrecord"):
         os.makedirs((tmp_path / name).parent, exist_ok=True)
         shutil.copy(source, tmp_path / name)
-    patterns = [str(tmp_path / "b" / "*"), str(tmp_path / "a" / "*.gz")]
+    patterns = [str(tmp_path / "b" / "*"), str(tmp_path / "a" / "*.tfrecord")]
     assert count_examples([transformed.pattern]) == PHOTOS
     assert count_examples(patterns) == 3 * PHOTOS
     assert sum(len(pixels) for pixels, _ in evaluation_batches(patterns, SPEC, 4)) == 3 * PHOTOS
 
 
 def test_no_files_is_an_error_that_names_the_pattern(tmp_path):
-    pattern = str(tmp_path / "*.gz")
+    pattern = str(tmp_path / "*.tfrecord")
     for read in (
         lambda: count_examples([pattern]),
         lambda: evaluation_batches([pattern], SPEC, 2),
         lambda: training_batches([pattern], 5, SPEC, settings()),
     ):
-        with pytest.raises(FileNotFoundError, match=r"no transformed examples match .*\*\.gz"):
+        with pytest.raises(FileNotFoundError, match=r"no transformed examples match .*\*\.tfrecord"):
             read()
 
 

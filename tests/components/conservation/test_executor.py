@@ -43,9 +43,9 @@ def records(folder: str, compression: str = "") -> list[bytes]:
     return list(tf.data.TFRecordDataset(files, compression).as_numpy_iterator())
 
 
-def write(path: Path, content: list[bytes], compression: str = "") -> None:
+def write(path: Path, content: list[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(path), compression) as writer:
+    with tf.io.TFRecordWriter(str(path)) as writer:
         for record in content:
             writer.write(record)
 
@@ -70,11 +70,11 @@ def run(tmp_path) -> SimpleNamespace:
     transformed = artifact(standard_artifacts.Examples, tmp_path / "Transform" / "transformed_examples" / "3")
     transformed.split_names = examples.split_names
     for split in ("train", "eval"):
-        # As Transform names and compresses them; what they say does not matter here.
+        # As Transform names them; what they say does not matter here.
         content = records(artifact_utils.get_split_uri([examples], split))
         for shard in range(2):
-            path = Path(transformed.uri, f"Split-{split}", f"transformed_examples-0000{shard}-of-00002.gz")
-            write(path, content[shard::2], "GZIP")
+            path = Path(transformed.uri, f"Split-{split}", f"transformed_examples-0000{shard}-of-00002.tfrecord")
+            write(path, content[shard::2])
     evaluation = artifact(standard_artifacts.ModelEvaluation, tmp_path / "SegmentationEvaluator" / "evaluation" / "4")
     evaluation.set_string_custom_property(SUMMARY, json.dumps({"metrics": {"photos": 1.0}}))
     verdict = artifact(EvaluationVerdict, tmp_path / "SegmentationEvaluator" / "blessing" / "4")
@@ -119,12 +119,12 @@ def test_a_refused_model_stays_refused(run):
     assert blessing.has_custom_property(COUNTS)
 
 
-def drop_a_record(artifact, split: str, compression: str = "") -> None:
+def drop_a_record(artifact, split: str) -> None:
     """Rewrites the first shard of a split without its last record."""
     folder = artifact_utils.get_split_uri([artifact], split)
     shard = Path(folder, min(os.listdir(folder)))
-    content = list(tf.data.TFRecordDataset(str(shard), compression).as_numpy_iterator())
-    write(shard, content[:-1], compression)
+    content = list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())
+    write(shard, content[:-1])
 
 
 def lose_in_example_gen(run) -> None:
@@ -140,7 +140,7 @@ def lose_in_statistics(run) -> None:
 
 
 def lose_in_transform(run) -> None:
-    drop_a_record(run.inputs["transformed_examples"][0], "train", "GZIP")
+    drop_a_record(run.inputs["transformed_examples"][0], "train")
 
 
 def gain_in_evaluator(run) -> None:
@@ -179,11 +179,11 @@ def test_a_file_that_ends_in_the_middle_of_a_record_is_refused_by_its_folder(run
         judge(run)
 
 
-def test_records_are_counted_in_plain_and_compressed_files_alike(tmp_path):
-    for name, compression, count in (("a.tfrecord", "", 3), ("b.gz", "GZIP", 2), ("c-00000-of-00001", "", 4)):
-        write(tmp_path / "some" / name, [b"x"] * count, compression)
+def test_records_are_counted_in_all_files_of_a_folder(tmp_path):
+    for name, count in (("a.tfrecord", 3), ("b-00000-of-00001", 4)):
+        write(tmp_path / "some" / name, [b"x"] * count)
     write(tmp_path / "none" / "empty.tfrecord", [])
-    assert count_records(str(tmp_path / "some")) == 9
+    assert count_records(str(tmp_path / "some")) == 7
     assert count_records(str(tmp_path / "none")) == 0
     assert count_records(str(tmp_path / "nowhere")) == 0
 

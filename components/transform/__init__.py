@@ -1,0 +1,1 @@
+"""TFX's Transform, whose examples are written uncompressed."""
