@@ -24,6 +24,7 @@ class DataSettings(BaseModel):
         0 takes equal hashes alone.
       max_pixels: largest photo that is decoded, in pixels; a larger one is quarantined unread. TensorFlow decodes no
         JPEG above 2^29 / 3.
+      threads: how many photos a worker reads at once; None takes as many as it has processors.
       window: how many spans train, the newest included; it alone evaluates.
       golden_span: a span that every run evaluates besides its own and none trains on, so that models of different
         months compare; None evaluates none.
@@ -41,6 +42,7 @@ class DataSettings(BaseModel):
     max_duplicates: float = Field(default=0.01, ge=0, le=1)
     duplicate_distance: int = Field(default=6, ge=0, le=16)
     max_pixels: int = Field(default=100_000_000, ge=1, le=2**29 // 3)
+    threads: int | None = Field(default=None, ge=1, le=256)
     window: int = Field(default=1, ge=1)
     golden_span: int | None = Field(default=None, ge=1)
 

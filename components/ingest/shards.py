@@ -1,11 +1,15 @@
 """The Beam half of ingest: each element is one shard, read and written whole by one worker.
 
 A shard is a fixed list of pairs in a fixed order, so its bytes depend on the sources alone, whatever the runner does;
-a worker holds one photo at a time, so memory stays flat.
+a worker holds a few photos at a time, so memory stays flat.
+
+Each worker reads ahead in threads: nearly all of the work is decoding and hashing, during which Python lets others run.
 """
 
 import hashlib
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -21,6 +25,7 @@ from components.ingest.spans import Record, Shard, SourceFile, file_sha256, file
 from trainer import features
 
 _PHOTOS_PER_SHARD = 200
+_PHOTOS_AHEAD = 8
 _RESULT = ".result.json"
 
 
@@ -81,13 +86,12 @@ class WriteShard(beam.DoFn):
     def process(self, element: ShardPlan) -> None:
         sources, quarantined = [], []
         with tf.io.TFRecordWriter(element.path) as writer:
-            for pair in element.pairs:
-                source, example, problem = self._ingest(pair)
+            for source, example, problem in self._read(element.pairs):
                 sources.append(source)
                 if example is None:
                     quarantined.append(problem)
                 else:
-                    writer.write(example.SerializeToString(deterministic=True))
+                    writer.write(example)
         shard = Shard(
             name=os.path.basename(element.path),
             examples=len(sources) - len(quarantined),
@@ -97,14 +101,24 @@ class WriteShard(beam.DoFn):
         result = ShardResult(split=element.split, shard=shard, sources=sources, quarantined=quarantined)
         write_record(element.path + _RESULT, result)
 
-    def _ingest(self, pair: Pair) -> tuple[SourceFile, tf.train.Example | None, Quarantined | None]:
+    def _read(self, pairs: tuple[Pair, ...]) -> Iterator[tuple[SourceFile, bytes | None, Quarantined | None]]:
+        """What `_ingest` makes of each pair, in their order."""
+        threads = self._settings.threads or len(os.sched_getaffinity(0))
+        if threads == 1:
+            yield from map(self._ingest, pairs)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            for first in range(0, len(pairs), _PHOTOS_AHEAD * threads):
+                yield from pool.map(self._ingest, pairs[first : first + _PHOTOS_AHEAD * threads])
+
+    def _ingest(self, pair: Pair) -> tuple[SourceFile, bytes | None, Quarantined | None]:
         photo = mask = None
         read = example = problem = None
         try:
             photo = file_bytes(pair.photo, "photo")
             mask = file_bytes(pair.mask, "mask")
             read = read_pair(photo, mask, self._spec, self._settings)
-            example = raw_example(pair, read, self._spec, self._settings)
+            example = raw_example(pair, read, self._spec, self._settings).SerializeToString(deterministic=True)
         except Unreadable as error:
             problem = Quarantined(file=pair.photo, reason=error.reason, detail=error.detail)
         source = SourceFile(
