@@ -5,6 +5,7 @@
 #   make run WORKSPACE=<folder>           keeps it apart (default: workspace)
 #   make test                             lint, unit tests, one end-to-end test per promise
 #   make test-all                         all that, and what takes longer
+#   make bench [DATA=<folder>] [LARGE=1]  speed and memory, one table, each row beside its comparison; after make run
 #   make bench-quality DATA=<folder>      trains the classic U-Net and the default model, MINUTES=15 each
 
 WORKSPACE ?= workspace
@@ -18,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-all compile lint audit chromium mariadb bench-quality lock clean
+.PHONY: run test test-all compile lint audit chromium mariadb bench bench-quality lock clean
 
 ifeq ($(DATA),)
 run: $(READY)
@@ -48,6 +49,9 @@ chromium:
 # Without a server its tests are skipped and say so.
 mariadb:
 	@sh tools/find_mariadb.sh >/dev/null || true
+
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py --workspace $(WORKSPACE) $(if $(DATA),--data $(DATA)) $(if $(LARGE),--large)
 
 bench-quality: $(READY)
 	$(BIN)/python benchmarks/quality.py --data $(or $(DATA),$(error name the photos: make bench-quality DATA=<folder>)) \

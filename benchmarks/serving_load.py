@@ -32,6 +32,7 @@ import pipeline  # noqa: F401  (it switches oneDNN on, before TensorFlow is impo
 # isort: split
 import numpy as np
 import tensorflow as tf
+from figures import Figure, report
 from rich.console import Console
 from rich.table import Table
 
@@ -156,7 +157,7 @@ def until(seconds: float) -> Callable[[int], bool]:
     return lambda number: time.perf_counter() < end
 
 
-def main(workspace: str, folder: str | None, seconds: float, requests: int) -> None:
+def main(workspace: str, folder: str | None, seconds: float, requests: int, figures: str | None) -> None:
     photos = photo_bytes(folder)
     bodies = [
         json.dumps({"signature_name": "masks", "instances": [{"b64": base64.b64encode(p).decode()}]}).encode()
@@ -187,6 +188,9 @@ def main(workspace: str, folder: str | None, seconds: float, requests: int) -> N
         f"resident memory of the server {before:.0f} MB before, {after:.0f} MB after",
         soft_wrap=True,
     )
+    one = statistics.median(rows[1].times)
+    figure = Figure("serving one photo, p50", f"{one:.2f} ms", "bare loop", f"{base:.2f} ms", one / base, "1.15")
+    report("segpipe serve", [figure], figures)
 
 
 if __name__ == "__main__":
@@ -195,5 +199,6 @@ if __name__ == "__main__":
     parser.add_argument("--photos", help="folder of JPEGs; drawn ones if left out")
     parser.add_argument("--seconds", type=float, default=20, help="for each row")
     parser.add_argument("--requests", type=int, default=5000, help="of the long run")
+    parser.add_argument("--figures", help="a file of JSON lines to append the row to")
     given = parser.parse_args()
-    main(given.workspace, given.photos, given.seconds, given.requests)
+    main(given.workspace, given.photos, given.seconds, given.requests, given.figures)

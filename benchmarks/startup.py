@@ -1,8 +1,9 @@
 """Seconds from a command to its first component and to its end when nothing is new, beside `import tensorflow`.
 
-.venv/bin/python benchmarks/startup.py 5
+.venv/bin/python benchmarks/startup.py [--rounds N]
 """
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -11,13 +12,14 @@ import time
 from pathlib import Path
 
 import yaml
-from rich.console import Console
-from rich.table import Table
+from figures import Figure, report
 
 from pipeline.records import newest_run
 from pipeline.workspace import Workspace
 
 PYTHON, SEGPIPE = sys.executable, str(Path(sys.executable).parent / "segpipe")
+BASE = "python -c 'import tensorflow'"
+FIRST, WHOLE = "run with nothing new, to its first component", "the same, to its exit"
 TINY = {
     "features": {"height": 32, "width": 32},
     "model": {"filters": 4},
@@ -33,8 +35,12 @@ def seconds(*command: str) -> float:
     return time.perf_counter() - start
 
 
-def main(rounds: int) -> None:
+def main() -> None:
     """Prints the table of medians; the rows of a round follow each other, so that all meet the same load."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--figures", help="a file of JSON lines to append the rows to")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="segpipe-startup-") as folder:
         drawn, workspace, config = f"{folder}/drawn", f"{folder}/workspace", f"{folder}/config.yaml"
         Path(config).write_text(yaml.safe_dump(TINY))
@@ -46,23 +52,24 @@ def main(rounds: int) -> None:
             seconds(SEGPIPE, "run", *place)
 
         times: dict[str, list[float]] = {}
-        for _ in range(rounds):
-            times.setdefault("python -c 'import tensorflow'", []).append(seconds(PYTHON, "-c", "import tensorflow"))
+        for _ in range(options.rounds):
+            times.setdefault(BASE, []).append(seconds(PYTHON, "-c", "import tensorflow"))
             times.setdefault("segpipe --help", []).append(seconds(SEGPIPE, "--help"))
             start = time.time()
             whole = seconds(SEGPIPE, "run", *place)
             first = newest_run(Workspace.at(workspace).metadata).started - start
-            times.setdefault("segpipe run, nothing new: to the first component", []).append(first)
-            times.setdefault("segpipe run, nothing new: to the exit", []).append(whole)
+            times.setdefault(FIRST, []).append(first)
+            times.setdefault(WHOLE, []).append(whole)
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("what", "s", "times import tensorflow"):
-        table.add_column(column, justify="left" if column == "what" else "right")
-    base = statistics.median(times["python -c 'import tensorflow'"])
-    for what, measured in times.items():
-        table.add_row(what, f"{statistics.median(measured):.2f}", f"{statistics.median(measured) / base:.2f}")
-    Console(highlight=False, width=100).print(table)
+    medians = {what: statistics.median(measured) for what, measured in times.items()}
+    base = medians.pop(BASE)
+    goals = {FIRST: "2", WHOLE: "15 s"}
+    rows = [
+        Figure(what, f"{value:.2f} s", BASE, f"{base:.2f} s", value / base, goals.get(what, ""))
+        for what, value in medians.items()
+    ]
+    report("a third identical run", rows, options.figures)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main()

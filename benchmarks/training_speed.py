@@ -27,8 +27,7 @@ import pipeline  # noqa: F401  (it switches oneDNN on, before TensorFlow is impo
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
-from rich.table import Table
+from figures import Figure, report
 
 from pipeline.config import Config
 from pipeline.records import newest_run
@@ -39,6 +38,7 @@ from trainer.losses import segmentation_loss
 from trainer.model import build_model
 
 STEPS = 10
+GOALS = {"the same step, one batch": "1.05", "keras fit, arrays in memory": "1.05"}
 CONFIG = Config()
 SPEC, TRAINING = CONFIG.features, CONFIG.training
 
@@ -100,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--figures", help="a file of JSON lines to append the rows to")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     files = train_files(options.workspace)
@@ -123,13 +124,13 @@ def main() -> None:
         if round_:
             times.setdefault("the same step, oneDNN off", []).append(without_onednn(options.workspace))
 
-    table = Table(box=None, pad_edge=False, title=f"{len(os.sched_getaffinity(0))} cores", title_justify="left")
-    for column in ("what", "s a step", "of the Trainer's"):
-        table.add_column(column, justify="left" if column == "what" else "right")
-    base = statistics.median(times["Trainer"])
-    for name, seconds in times.items():
-        table.add_row(name, f"{statistics.median(seconds):.3f}", f"{statistics.median(seconds) / base:.2f}")
-    Console(highlight=False, width=100).print(table)
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    step = medians.pop("Trainer")
+    rows = [
+        Figure("training step", f"{step:.3f} s", name, f"{other:.3f} s", step / other, GOALS.get(name, ""))
+        for name, other in medians.items()
+    ]
+    report(f"the default net on batches of 32, {len(os.sched_getaffinity(0))} cores", rows, options.figures)
 
 
 if __name__ == "__main__":

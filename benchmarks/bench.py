@@ -1,0 +1,47 @@
+"""All that is measured of speed and memory, one table: `make bench [DATA=<folder>] [WORKSPACE=<run before>]`.
+
+Every row stands beside what it is compared with in the same run. About 20 minutes on two cores, and another hour with
+`LARGE=1`, which adds 60,000 photos. What each row means is told at the head of the script that measures it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import click
+from figures import print_table, read
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@click.command()
+@click.option("--data", help="Folder with images/ and annotations/; drawn photos if left out.")
+@click.option("--workspace", required=True, help="It has had a run whose model was pushed.")
+@click.option("--large", is_flag=True, help="Memory and time at 60,000 photos, too.")
+def main(data: str | None, workspace: str, large: bool) -> None:
+    """Runs each script in a process of its own and prints their rows together."""
+    photos = ["--photos", f"{data}/images"] if data else []
+    sizes = (600, 6000, 60000) if large else (600, 6000)
+    scripts = [
+        ["ingest_speed.py", *(["--data", data] if data else [])],
+        ["ingest_speed.py", "--photos", "20000" if large else "3000", "--rounds", "1"],
+        ["stage_speed.py"],
+        ["training_speed.py", workspace],
+        ["startup.py"],
+        ["serving_load.py", workspace, *photos, "--requests", "500"],
+        ["memory.py", *(f"--photos={size}" for size in sizes)],
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        figures = os.path.join(folder, "figures.jsonl")
+        for script, *options in scripts:
+            started = time.perf_counter()
+            command = [sys.executable, os.path.join(HERE, script), *options, "--figures", figures]
+            subprocess.run(command, check=True)
+            click.echo(f"{script}: {time.perf_counter() - started:.0f} s", err=True)
+        print_table(f"{len(os.sched_getaffinity(0))} cores", read(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""One line of `make bench`: what was measured, beside what it is compared with in the same run.
+
+report("4 photos", [Figure("ingest", "280 photos/s", "bare loop", "350 photos/s", 0.80, "at least 0.8")], None)
+"""
+
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+
+class Figure(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+      row: what is measured.
+      measured: the figure of segpipe, with its unit.
+      comparison, compared: what it is compared with, and that one's figure.
+      ratio: of the two.
+      goal: what the ratio should be; empty where the row only informs.
+    """
+
+    row: str
+    measured: str
+    comparison: str
+    compared: str
+    ratio: float
+    goal: str
+
+
+def report(title: str, figures: Iterable[Figure], path: str | None) -> None:
+    """Prints the rows, and appends them to a file of JSON lines if one is named."""
+    figures = list(figures)
+    print_table(title, figures)
+    if path is not None:
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(figure) + "\n" for figure in figures)
+
+
+def read(path: str) -> list[Figure]:
+    """The rows of a file that `report` wrote."""
+    with open(path, encoding="utf-8") as file:
+        return [Figure(*json.loads(line)) for line in file]
+
+
+def print_table(title: str, figures: Iterable[Figure]) -> None:
+    """Prints the rows as a table."""
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for column in ("row", "measured", "compared with", "", "ratio", "to reach"):
+        table.add_column(column, justify="right" if column in ("measured", "", "ratio") else "left")
+    for figure in figures:
+        table.add_row(*figure[:4], f"{figure.ratio:.2f}", figure.goal)
+    Console(highlight=False, width=160).print(table)

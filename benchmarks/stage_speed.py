@@ -1,0 +1,200 @@
+"""Photos a second of the stages of a run beside the bare work on the same photos; bytes and reading rates of examples.
+
+.venv/bin/python benchmarks/stage_speed.py [--photos N] [--workspace DIR]
+
+Draws N photos (6,000), ingests them and runs the pipeline with a short training, then reads the seconds of its nodes
+from the records. The comparisons follow in this process:
+
+    decode + resize      TensorFlow decodes each photo once and averages it to 96x128; with masks: each mask, too
+    forward pass         the default net on batches of 32, both ways round, as the exported model averages them
+    float lists          a TFRecord of float32 pixels and labels as public examples write, read into batches
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from glob import glob
+
+import pipeline  # noqa: F401  (it switches oneDNN on, before TensorFlow is imported)
+
+# isort: split
+import tensorflow as tf
+import yaml
+from figures import Figure, report
+
+from components.ingest.spans import list_spans, read_manifest
+from pipeline.config import Config
+from pipeline.records import RunRecord, newest_run
+from pipeline.workspace import Workspace
+from trainer.batches import evaluation_batches
+from trainer.features import LABELS, PIXELS
+from trainer.model import build_model
+from trainer.preprocessing import resized_labels, resized_photos, unpack_labels, unpack_pixels
+
+CONFIG = Config()
+SPEC = CONFIG.features
+BATCH = 32
+# A training that is over at once, and a gate that lets its model be pushed.
+SHORT = {
+    "training": {"steps": 20, "evaluations": 1},
+    "gate": {"min_mean_iou": 0.0, "min_class_iou": 0.0, "max_drop": 1.0},
+}
+
+
+def run_pipeline(root: str, photos: int) -> RunRecord:
+    """Draws, ingests and runs; gives the records of the run."""
+    segpipe = os.path.join(os.path.dirname(sys.executable), "segpipe")
+    drawn, config, workspace = f"{root}/drawn", f"{root}/config.yaml", f"{root}/workspace"
+    with open(config, "w", encoding="utf-8") as file:
+        yaml.safe_dump(SHORT, file)
+    folders = ["--images", f"{drawn}/images", "--masks", f"{drawn}/annotations/trimaps"]
+    place = ["--workspace", workspace, "--config", config]
+    for command in (
+        ["draw", "--output", drawn, "--photos", str(photos)],
+        ["ingest", *folders, "--split-lists", f"{drawn}/annotations", *place],
+        ["run", *place],
+    ):
+        subprocess.run([segpipe, *command], check=True)
+    return newest_run(Workspace.at(workspace).metadata)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def bare_preparation(drawn: str, masks: bool) -> float:
+    """Photos a second of one decode and one resize of each."""
+    photos = sorted(glob(f"{drawn}/images/*.jpg"))
+    pairs = [(photo, f"{drawn}/annotations/trimaps/{os.path.basename(photo)[:-4]}.png") for photo in photos]
+    photo = tf.function(lambda encoded: resized_photos(encoded[tf.newaxis], SPEC))
+    mask = tf.function(lambda encoded: resized_labels(encoded[tf.newaxis], SPEC))
+
+    def work() -> None:
+        for one, other in pairs:
+            photo(tf.io.read_file(one))
+            if masks:
+                mask(tf.io.read_file(other))
+
+    return len(pairs) / seconds(work)
+
+
+def forward_passes(photos: int) -> float:
+    """Milliseconds a photo of the net alone."""
+    net = build_model(CONFIG.model, SPEC.height, SPEC.width, SPEC.num_classes)
+    both = tf.function(lambda x: net(x, training=False) + net(x[:, :, ::-1], training=False)[:, :, ::-1])
+    batch = tf.random.normal([BATCH, SPEC.height, SPEC.width, 3])
+    both(batch)
+    steps = -(-photos // BATCH)
+    return 1000 * seconds(lambda: [both(batch) for _ in range(steps)]) / (steps * BATCH)
+
+
+def reading_rate(files: list[str]) -> float:
+    """Examples a second, unpacked into float batches."""
+
+    def work() -> None:
+        for _ in evaluation_batches(files, SPEC, BATCH):
+            pass
+
+    work()
+    examples = sum(int(tf.shape(pixels)[0]) for pixels, _ in evaluation_batches(files, SPEC, BATCH))
+    return examples / seconds(work)
+
+
+def float_rate(files: list[str], folder: str, examples: int = 1000) -> float:
+    """Examples a second of the same pixels and labels as lists of floats."""
+    path = f"{folder}/floats.tfrecord"
+    with tf.io.TFRecordWriter(path) as writer:
+        for pixels, labels in evaluation_batches(files, SPEC, 1).take(examples):
+            lists = {"pixels": pixels.numpy().ravel(), "labels": labels.numpy().astype("float32").ravel()}
+            feature = {
+                name: tf.train.Feature(float_list=tf.train.FloatList(value=values)) for name, values in lists.items()
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    size = SPEC.height * SPEC.width
+    shapes = {
+        "pixels": tf.io.FixedLenFeature([size * 3], tf.float32),
+        "labels": tf.io.FixedLenFeature([size], tf.float32),
+    }
+
+    def work() -> int:
+        dataset = tf.data.TFRecordDataset(path).batch(BATCH).map(lambda s: tf.io.parse_example(s, shapes)).prefetch(2)
+        return sum(int(tf.shape(batch["pixels"])[0]) for batch in dataset)
+
+    count = work()
+    return count / seconds(work)
+
+
+def raw_bytes(workspace: Workspace) -> tuple[float, float]:
+    """Bytes of a raw example, and of its source files."""
+    manifest = read_manifest(workspace.data, list_spans(workspace.data)[-1])
+    ingested = [s for s in manifest.sources if s.verdict == "ingested"]
+    files = sum(s.photo_bytes + s.mask_bytes for s in ingested)
+    shards = sum(shard.bytes for split in manifest.splits.values() for shard in split)
+    return shards / len(ingested), files / len(ingested)
+
+
+def gzip_rate(files: list[str], folder: str, examples: int = 1000) -> float:
+    """Examples a second of the same records, compressed as TFX would."""
+    path = f"{folder}/examples.gz"
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for record in tf.data.TFRecordDataset(glob(files[0])).take(examples).as_numpy_iterator():
+            writer.write(record)
+    packed = {name: tf.io.FixedLenFeature([1], tf.string) for name in (PIXELS, LABELS)}
+
+    def work() -> int:
+        parsed = tf.data.TFRecordDataset(path, "GZIP").batch(BATCH).map(lambda s: tf.io.parse_example(s, packed))
+        unpacked = parsed.map(lambda batch: (unpack_pixels(batch[PIXELS], SPEC), unpack_labels(batch[LABELS], SPEC)))
+        return sum(int(tf.shape(pixels)[0]) for pixels, _ in unpacked.prefetch(2))
+
+    count = work()
+    return count / seconds(work)
+
+
+def stages(root: str, photos: int) -> list[Figure]:
+    """Runs everything."""
+    run = run_pipeline(root, photos)
+    workspace = Workspace.at(f"{root}/workspace")
+    evaluated = run.summary["metrics"]["photos"]
+    nodes = {name: run.nodes[name].seconds for name in ("StatisticsGen", "Transform", "SegmentationEvaluator")}
+    prepared = photos / (nodes["StatisticsGen"] + nodes["Transform"])
+    print({name: round(value, 1) for name, value in nodes.items()})
+    bare, pairs = bare_preparation(f"{root}/drawn", masks=False), bare_preparation(f"{root}/drawn", masks=True)
+    evaluation, forward = 1000 * nodes["SegmentationEvaluator"] / evaluated, forward_passes(int(evaluated))
+    transformed = run.output("Transform", "transformed_examples").uri
+    train = [f"{transformed}/Split-train/*"]
+    stored = sum(map(os.path.getsize, glob(f"{transformed}/Split-*/*"))) / photos
+    raw, files = raw_bytes(workspace)
+    rate, floats, zipped = reading_rate(train), float_rate(train, root), gzip_rate(train, root)
+    row, size = "StatisticsGen + Transform", SPEC.height * SPEC.width
+    return [
+        Figure(row, f"{prepared:.0f} photos/s", "decode + resize", f"{bare:.0f} photos/s", prepared / bare, "0.5"),
+        Figure(row, f"{prepared:.0f} photos/s", "the same with masks", f"{pairs:.0f} photos/s", prepared / pairs, ""),
+        Figure("evaluation", f"{evaluation:.1f} ms", "forward pass", f"{forward:.1f} ms", evaluation / forward, "2"),
+        Figure("raw example", f"{raw:,.0f} bytes", "its files", f"{files:,.0f} bytes", raw / files, "1.03"),
+        Figure("transformed example", f"{stored:,.0f} bytes", "its pixels", f"{size:,}", stored / size, "7.2"),
+        Figure("the same", f"{stored:,.0f} bytes", "float lists", f"{size * 16:,} bytes", stored / size / 16, ""),
+        Figure("reading them", f"{rate:,.0f}/s", "float lists", f"{floats:,.0f}/s", rate / floats, "8,000/s"),
+        Figure("reading them", f"{rate:,.0f}/s", "compressed by gzip", f"{zipped:,.0f}/s", rate / zipped, ""),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=6000)
+    parser.add_argument("--workspace", help="where to draw and run; a temporary folder if left out")
+    parser.add_argument("--figures", help="a file of JSON lines to append the rows to")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = stages(options.workspace or folder, options.photos)
+    report(f"{options.photos} drawn photos, {len(os.sched_getaffinity(0))} cores", figures, options.figures)
+
+
+if __name__ == "__main__":
+    main()
