@@ -46,7 +46,8 @@ def login_name() -> str:
     """Who runs this process, as it is recorded with what a person decides."""
     try:
         return getpass.getuser()
-    except KeyError:
+    # Python 3.13 raises the one, an older one the other.
+    except (OSError, KeyError):
         # A container may run under a number that no account has.
         return f"uid {os.getuid()}"
 

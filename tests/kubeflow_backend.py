@@ -33,6 +33,27 @@ def only(what: dict, *known: str) -> dict:
     return what
 
 
+_NAMES = {"pvcNameParameter": "constant", "secretNameParameter": "secretName"}
+_LIMITS = {"resourceCount": "count", "resourceType": "type", "resourceCpuLimit": "cpuLimit"}
+
+
+def said_once(what):
+    """A compiled document without what kfp 2.16 says a second time, for newer backends; both must say the same."""
+    if isinstance(what, list):
+        return [said_once(inner) for inner in what]
+    if not isinstance(what, dict):
+        return what
+    for twin, name in _NAMES.items():
+        assert what.get(twin, {"runtimeValue": {"constant": what.get(name)}}) == {
+            "runtimeValue": {"constant": what.get(name)}
+        }
+    for twin, name in _LIMITS.items():
+        assert twin not in what or what[twin] == what[name] or float(what[twin]) == what[name]
+    assert what.get("optional", False) is False and ("memoryLimit" in what or "resourceMemoryLimit" not in what)
+    twins = {*_NAMES, *_LIMITS, "resourceMemoryLimit", "optional"}
+    return {name: said_once(inner) for name, inner in what.items() if name not in twins}
+
+
 @dataclass
 class Step:
     """One try of a task."""
@@ -75,7 +96,7 @@ class Backend:
     """
 
     def __init__(self, path: Path, folder: Path, secrets: dict[tuple[str, str], str]):
-        self._spec, platform = yaml.safe_load_all(path.read_text())
+        self._spec, platform = map(said_once, yaml.safe_load_all(path.read_text()))
         only(self._spec, "components", "deploymentSpec", "pipelineInfo", "root", "schemaVersion", "sdkVersion")
         kubernetes = only(only(platform, "platforms")["platforms"], "kubernetes")["kubernetes"]
         self._platform = only(only(kubernetes, "deploymentSpec")["deploymentSpec"], "executors")["executors"]

@@ -35,7 +35,9 @@ def convert(model: str, kind: str, output: str) -> None:
     command = [sys.executable, "-m", "components.export.convert", model, kind, output]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["nothing"])[-1].strip()
+        lines = done.stderr.strip().splitlines() or ["nothing"]
+        # TensorFlow 2.21 ends with a listing of the net; above it stands what does not convert.
+        said = next((line for line in lines if line.startswith("TF Select ops:")), lines[-1]).strip()
         how = f"died of {signal.Signals(-done.returncode).name}" if done.returncode < 0 else "refused"
         other = next(f for f in FORMATS if f != kind)
         raise SegpipeError(

@@ -97,6 +97,8 @@ def _continue(url: str, part: str, size: int, progress: Callable[[int], None]) -
         goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         _check_size(url, answer, start if goes_on else 0, size)
         _remember(part, url, answer.headers)
+        # Else urllib3 2 keeps back what came before the connection broke; the size is checked at the end.
+        answer.raw.enforce_content_length = False
         with open(part, "ab" if goes_on else "wb") as file:
             for chunk in answer.iter_content(_CHUNK):
                 file.write(chunk)

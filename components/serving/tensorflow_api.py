@@ -8,6 +8,7 @@ One thing is added: a JPEG that is turned by EXIF is turned upright before the m
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 
 import orjson
@@ -123,6 +124,14 @@ def _statuses(engine: Engine, versions: list[int]) -> Response:
     return Response(orjson.dumps({"model_version_status": found}), media_type=_JSON)
 
 
+# protobuf renamed the option, so that none of its names is known to both TFX.
+_ALL_FIELDS = next(
+    name
+    for name in ("always_print_fields_with_no_presence", "including_default_value_fields")
+    if name in inspect.signature(json_format.MessageToDict).parameters
+)
+
+
 async def _metadata(engine: Engine, request: Request, model: str, version: int | None) -> Response:
     _check_name(request, model)
     async with engine.store.lease(version) as loaded:
@@ -131,7 +140,7 @@ async def _metadata(engine: Engine, request: Request, model: str, version: int |
             "model_spec": {"name": MODEL_NAME, "signature_name": "", "version": str(loaded.version)},
             "metadata": {
                 "signature_def": json_format.MessageToDict(
-                    signatures, preserving_proto_field_name=True, including_default_value_fields=True
+                    signatures, preserving_proto_field_name=True, **{_ALL_FIELDS: True}
                 )
             },
         }

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 from click.testing import CliRunner
+from kubeflow_backend import said_once
 from workbench import NODES
 
 from components.errors import UsageError
@@ -16,7 +17,7 @@ def compiled(folder, **sections) -> tuple[dict, dict]:
     """The pipeline's specification and the executors of its platform's."""
     path = folder / "pipeline.yaml"
     compile_to(Config.model_validate(sections), str(path))
-    spec, platform = yaml.safe_load_all(path.read_text())
+    spec, platform = map(said_once, yaml.safe_load_all(path.read_text()))
     return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
