@@ -80,7 +80,9 @@ def progress(config: Config, name: str) -> Progress:
 def _is_step(task) -> bool:
     """Whether it is a step of ours, and none of what the backend runs around them."""
     name = str(task.display_name).lower()
-    return name not in ("root", "executor") and not name.endswith("-driver") and not name.startswith("exit-handler")
+    return (
+        name not in ("root", "executor", "run") and not name.endswith("-driver") and not name.startswith("exit-handler")
+    )
 
 
 def create_schedule(config: Config, workspace: Workspace, cron: str, window: int | None) -> RemoteSchedule:

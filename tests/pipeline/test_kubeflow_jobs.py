@@ -163,7 +163,10 @@ def test_a_run_is_followed_to_its_end(desk, service):
     "steps, state, status, told",
     [
         (
-            [step("atomicpusher", "SUCCEEDED"), step("verdict", "FAILED"), step("executor", "FAILED")],
+            [
+                *(step("atomicpusher", "SUCCEEDED"), step("verdict", "FAILED"), step("report", "SUCCEEDED")),
+                *(step(around, "FAILED") for around in ("root", "exit-handler-1", "Run", "executor")),
+            ],
             "FAILED",
             3,
             "refused: a gate refused, nothing is pushed; the log of Verdict has the reasons",
