@@ -18,6 +18,7 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import unquote
 
+import google_crc32c
 from api_server import Answer, Request, Service, Strange, answering
 from google.cloud.aiplatform_v1 import types
 from google.longrunning import operations_pb2
@@ -285,13 +286,15 @@ def _range(content: bytes, wanted: str | None) -> Answer:
 
 
 def _described(bucket: str, key: str, path: Path) -> dict:
-    digest = base64.b64encode(hashlib.md5(path.read_bytes(), usedforsecurity=False).digest()).decode()
+    content = path.read_bytes()
+    md5, crc32c = hashlib.md5(content, usedforsecurity=False).digest(), google_crc32c.Checksum(content).digest()
     return {
         "kind": "storage#object",
         "name": key,
         "bucket": bucket,
         "size": str(path.stat().st_size),
-        "md5Hash": digest,
+        "md5Hash": base64.b64encode(md5).decode(),
+        "crc32c": base64.b64encode(crc32c).decode(),
         "updated": "2026-11-25T12:00:00.000Z",
     }
 
