@@ -30,6 +30,7 @@ from figures import Figure, report
 
 from components.ingest.draw import draw_dataset
 from components.ingest.ingest import ingest
+from pipeline.beam_arguments import values
 from pipeline.config import Config
 
 SIZE = (128, 128)
@@ -71,7 +72,7 @@ def segpipe_ingest(data: Path, cores: set[int]) -> Callable[[list, str], None]:
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores)
         photos, masks = str(data / "images"), str(annotations / "trimaps")
-        ingest(folder, photos, masks, config.features, config.data, lists, None, config.beam_args)
+        ingest(folder, photos, masks, config.features, config.data, lists, None, values(config, "ingest"))
         os.sched_setaffinity(0, before)
 
     return work

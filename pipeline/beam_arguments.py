@@ -1,47 +1,63 @@
-"""`beam_args` of the config on their way to Beam, with `${NAME}` replaced as late as can be.
+"""The `beam` section of the config on its way to Beam, with `${NAME}` replaced as late as can be.
 
 TFX gets placeholders, which its launcher resolves when it starts an executor: what it stores and logs of a pipeline has
 the names alone.
 """
 
+import os
+from collections.abc import Iterable
 from functools import reduce
 from operator import add
 
 from components.errors import UsageError
 from components.secrets import REFERENCE, resolved
+from pipeline.beam_settings import BEAM_NODES, DataflowRunner
+from pipeline.config import Config
+from pipeline.vertex_settings import PLACEHOLDER, VertexSettings
 
-_FIELD = "beam_args"
+_FIELD = "beam"
 
 
-def check_form(argument: str) -> None:
-    """Sees to it that an argument is one of Beam's options.
+def arguments_of(config: Config, node: str) -> list[str]:
+    """The options of Beam for one of `BEAM_NODES`, as the config writes them."""
+    runner = config.beam.runner_of(node)
+    options = runner.options()
+    if isinstance(runner, DataflowRunner):
+        options = _of_vertex(config.vertex) | options
+    return [*(f"--{name}={value}" for name, value in options.items()), *runner.arguments]
+
+
+def _of_vertex(vertex: VertexSettings) -> dict[str, str]:
+    options = {
+        "runner": DataflowRunner.__name__,
+        "project": vertex.project,
+        "region": vertex.region,
+        "temp_location": f"{vertex.root}/dataflow",
+        "sdk_container_image": vertex.image,
+    }
+    return options | ({"service_account_email": vertex.service_account} if vertex.service_account else {})
+
+
+def values(config: Config, node: str) -> list[str]:
+    """The options as Beam reads them, for a pipeline that starts right away on this machine.
 
     Raises:
-      ValueError: if not.
+      UsageError: see `check` and `check_files`.
     """
-    if not argument.startswith("--"):
-        raise ValueError(f"{argument!r} is no option of Beam; write it as --name=value")
-
-
-def values(arguments: list[str]) -> list[str]:
-    """The arguments as Beam reads them, for a pipeline that starts right away.
-
-    Raises:
-      UsageError: see `check`.
-    """
-    check(arguments)
-    return [resolved(argument, _FIELD) for argument in arguments]
+    check(config, [node])
+    check_files(config, [node])
+    return [resolved(argument, _FIELD) for argument in arguments_of(config, node)]
 
 
 def placeholders(arguments: list[str]) -> list:
-    """The arguments for a TFX pipeline: strings, and placeholders of environment variables.
+    """Options for TFX: strings, and placeholders of environment variables.
 
     Raises:
-      UsageError: see `check`.
+      UsageError: see `_check_references`.
     """
     from tfx.dsl.placeholder.placeholder import environment_variable
 
-    check(arguments)
+    _check_references(arguments)
     found = []
     for argument in arguments:
         # Odd pieces are names.
@@ -51,12 +67,52 @@ def placeholders(arguments: list[str]) -> list:
     return found
 
 
-def check(arguments: list[str]) -> None:
-    """Sees to it, before anything starts, that each `${NAME}` is set and stands in an option that Beam knows.
+def equip(config: Config, nodes: Iterable) -> None:
+    """Gives those of a pipeline's nodes that Beam runs their options.
 
     Raises:
-      UsageError: if not: Beam would write an option that it does not know into the log, value and all.
+      UsageError: see `_check_references`.
     """
+    from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+
+    for node in nodes:
+        if isinstance(node, BaseBeamComponent):
+            node.with_beam_pipeline_args(placeholders(arguments_of(config, node.id)))
+
+
+def check(config: Config, nodes: Iterable[str] = BEAM_NODES) -> None:
+    """Sees to it, before anything starts, that nothing is left open in the options of some nodes.
+
+    Raises:
+      UsageError: if a `${NAME}` is not set or stands in an option that Beam does not know, or one is a placeholder.
+    """
+    for node in nodes:
+        arguments = arguments_of(config, node)
+        _check_references(arguments)
+        if isinstance(config.beam.runner_of(node), DataflowRunner):
+            for argument in arguments:
+                name, _, value = argument.partition("=")
+                if PLACEHOLDER in value:
+                    raise UsageError(
+                        f"{_FIELD}: {node} has {name.removeprefix('--')} {value}, a placeholder; give it there or in "
+                        f"the section vertex"
+                    )
+
+
+def check_files(config: Config, nodes: Iterable[str] = BEAM_NODES) -> None:
+    """Sees to it that what workers get from this machine is there.
+
+    Raises:
+      UsageError: if a setup_file is not.
+    """
+    for node in nodes:
+        given = config.beam.runner_of(node).options().get("setup_file")
+        if given is not None and not os.path.isfile(given):
+            raise UsageError(f"{_FIELD}: {node} has setup_file {given}, which is no file; name a setup.py or drop it")
+
+
+def _check_references(arguments: list[str]) -> None:
+    """Raises a UsageError if not: Beam would write an option that it does not know into the log, value and all."""
     named = [argument for argument in arguments if REFERENCE.search(argument)]
     for argument in named:
         resolved(argument, _FIELD)

@@ -5,6 +5,7 @@ config.features.class_names
 """
 
 import os
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,8 +16,8 @@ from components.ingest.datasets import DATASETS, Dataset
 from components.ingest.settings import DataSettings
 from components.pusher.settings import RetentionSettings
 from components.run_report.settings import ModelCardSettings
-from components.secrets import REFERENCE, SECRET_NAME, shown
-from pipeline.beam_arguments import check_form
+from components.secrets import SECRET_NAME, shown
+from pipeline.beam_settings import BeamSettings
 from pipeline.kubeflow_settings import KubeflowSettings
 from pipeline.vertex_settings import VertexSettings
 from trainer.features import FeatureSpec
@@ -45,7 +46,7 @@ class Config(BaseModel):
       downloads: datasets that `segpipe ingest --download` fetches, by name; what is said here of a known one replaces
         that, such as the `base_url` of a mirror.
       kubeflow: what Kubeflow Pipelines must know.
-      beam_args: arguments of every Beam pipeline; `${NAME}` in one stands for an environment variable.
+      beam: what runs the Beam pipelines.
       vertex: where and on what Vertex AI runs it.
     """
 
@@ -65,7 +66,7 @@ class Config(BaseModel):
     serving: RetentionSettings = RetentionSettings()
     downloads: dict[str, Dataset] = DATASETS
     kubeflow: KubeflowSettings = KubeflowSettings()
-    beam_args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+    beam: BeamSettings = BeamSettings()
     vertex: VertexSettings = VertexSettings()
 
     @field_validator("downloads", mode="before")
@@ -77,16 +78,6 @@ class Config(BaseModel):
         for name, fields in downloads.items():
             known[name] = known.get(name, {}) | fields if isinstance(fields, dict) else fields
         return known
-
-    @field_validator("beam_args")
-    @classmethod
-    def _options(cls, arguments: list[str]) -> list[str]:
-        for argument in arguments:
-            check_form(argument)
-            name, _, value = argument.partition("=")
-            if SECRET_NAME.search(name) and value and not REFERENCE.fullmatch(value):
-                raise ValueError(f"{name} holds a secret; write {name}=${{NAME}} and set that environment variable")
-        return arguments
 
     @model_validator(mode="after")
     def _class_weights_name_what_there_is(self) -> "Config":
@@ -180,10 +171,22 @@ def _first_problem(error: ValidationError) -> str:
 
 def _fields_at(location: tuple) -> list[str]:
     """Field names of the section that a path of keys leads to, for an error message."""
-    model: type[BaseModel] = Config
+    place: Any = Config
     for key in location:
-        annotation = model.model_fields[key].annotation if key in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+        place = _inside(place, key)
+    return list(place.model_fields) if _is_section(place) else []
+
+
+def _inside(place: Any, key: str | int) -> Any:
+    """The type at a key of a section, a mapping, or sections to choose from; None where there is none."""
+    if _is_section(place):
+        return place.model_fields[key].annotation if key in place.model_fields else None
+    if get_origin(place) is Annotated:
+        return _inside(get_args(place)[0], key)
+    if get_origin(place) is dict:
+        return get_args(place)[1]
+    return next((choice for choice in get_args(place) if _is_section(choice) and choice.__name__ == key), None)
+
+
+def _is_section(place: Any) -> bool:
+    return isinstance(place, type) and issubclass(place, BaseModel)

@@ -24,7 +24,7 @@ from components.model_canary.component import ModelCanary
 from components.pusher.component import AtomicPusher
 from components.trainer.component import SegmentationTrainer
 from components.transform.component import SegmentationTransform
-from pipeline.beam_arguments import placeholders
+from pipeline.beam_arguments import equip
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
 from pipeline.plan import RUN_FN, Places
@@ -230,11 +230,11 @@ def _blessed_models() -> dict[str, Channel]:
 def _pipeline(
     config: Config, places: Places, metadata: metadata_store_pb2.ConnectionConfig | None, nodes: list
 ) -> Pipeline:
+    equip(config, nodes)
     return Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=places.pipeline_root,
         components=nodes,
         enable_cache=True,
         metadata_connection_config=metadata,
-        beam_pipeline_args=placeholders(config.beam_args),
     )

@@ -15,7 +15,7 @@ from components.mask_writer.records import MaskManifest, export, exported_before
 from components.paths import is_inside
 from components.photo_example_gen.listing import write_listing
 from components.pusher.versions import live_version, origin, version_folder
-from pipeline.beam_arguments import check
+from pipeline.beam_arguments import check, check_files
 from pipeline.config import Config
 from pipeline.execute import watch
 from pipeline.records import INFERENCE
@@ -52,7 +52,8 @@ def plan_inference(config: Config, workspace: Workspace, span: int | None, image
     version = live_version(workspace.serving)
     if version is None:
         raise UsageError(f"{workspace.serving} holds no model; run segpipe run --workspace {workspace.root} first")
-    check(config.beam_args)
+    check(config, ["BulkInferrer"])
+    check_files(config, ["BulkInferrer"])
     version_folder(workspace.serving, version)
     model = origin(workspace.serving, version)
     if model is None or not os.path.isdir(model):
@@ -83,7 +84,7 @@ def create_inference_pipeline(config: Config, workspace: Workspace, request: Req
     from components.example_gen.component import SpanExampleGen
     from components.mask_writer.component import MaskWriter
     from components.photo_example_gen.component import PhotoExampleGen
-    from pipeline.beam_arguments import placeholders
+    from pipeline.beam_arguments import equip
     from pipeline.fingerprint import fingerprint
     from trainer.features import MASK_PNG, MASK_PNG_BYTES, MASKS_FROM_EXAMPLES
 
@@ -115,13 +116,14 @@ def create_inference_pipeline(config: Config, workspace: Workspace, request: Req
         model_version=str(request.version),
         fingerprint=fingerprint("components.mask_writer.executor"),
     )
+    nodes = [example_gen, importer, inferrer, writer]
+    equip(config, nodes)
     return Pipeline(
         pipeline_name=config.pipeline_name + INFERENCE,
         pipeline_root=workspace.pipeline_root,
-        components=[example_gen, importer, inferrer, writer],
+        components=nodes,
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(workspace.metadata),
-        beam_pipeline_args=placeholders(config.beam_args),
     )
 
 
@@ -140,7 +142,7 @@ def infer(
     """Writes the masks of a span or a folder with the live model.
 
     Args:
-      config: `data.max_pixels` and `beam_args` matter.
+      config: `data.max_pixels` and `beam` matter.
       workspace: whose model is asked.
       span, images: one of the two.
       output: folder for shards and manifest; it is made where it is missing.

@@ -31,7 +31,7 @@ def ingest_with_progress(
         from components.ingest.ingest import ingest
         from pipeline.beam_arguments import values
 
-        beam_args = values(config.beam_args)
+        beam_args = values(config, "ingest")
         # Beam writes the traceback of what it raises to standard error too, before anyone can tell it in a sentence.
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         total = _bytes_in(images) + _bytes_in(masks)

@@ -98,7 +98,7 @@ def _nodes(config: Config) -> dict[str, list[str]]:
 
 def _given(config: Config) -> list[str]:
     """What the first step is told of the config, which its image does not hold."""
-    content = config.model_dump(mode="json", exclude={"kubeflow", "schema_file", "vertex"}, exclude_defaults=True)
+    content = config.model_dump(mode="json", exclude={"kubeflow", "schema_file"}, exclude_defaults=True)
     given = ["--config", json.dumps(content, sort_keys=True)]
     if config.schema_file is not None:
         with open(config.schema_file, encoding="utf-8") as file:

@@ -13,6 +13,7 @@ import sys
 from absl import logging
 
 from components.errors import SegpipeError
+from pipeline.beam_arguments import check_files
 from pipeline.config import Config, load_config
 from pipeline.plan import RUN_FN, plan
 from pipeline.stopping import ended_by_interrupt
@@ -57,6 +58,7 @@ def launch(
     log: str | None = None,
 ) -> None:
     """As `run`, for a caller who holds the workspace's lock."""
+    check_files(config)
     # A second writer is refused before the twenty seconds that TFX takes to import.
     from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner

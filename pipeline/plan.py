@@ -163,7 +163,7 @@ def plan(
         check_weights(config.model)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    check(config.beam_args)
+    check(config)
     chosen = choose_spans(config, workspace, span, window)
     everything = _not_golden(config, workspace)
     if config.training.warm_start:

@@ -9,9 +9,11 @@ import os
 
 from components.errors import UsageError
 from components.secrets import REFERENCE
+from pipeline.beam_arguments import arguments_of
+from pipeline.beam_settings import BEAM_NODES
 from pipeline.config import Config
 from pipeline.remote import inputs_of, places_at
-from pipeline.vertex_settings import DataflowSettings, NodeResources, VertexSettings
+from pipeline.vertex_settings import NodeResources
 
 COMMAND = ["python", "-m", "pipeline.vertex_step"]
 
@@ -40,8 +42,6 @@ def compile_job(config: Config) -> dict:
     pipeline = create_pipeline(config, places, after_push=lambda pusher: _registry(pusher, config))
     nodes = {node.id: node for node in pipeline.components}
     _equip(nodes, settings.resources)
-    if settings.dataflow is not None:
-        _send_to_dataflow(nodes, settings, settings.dataflow)
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(default_image=settings.image, default_commands=COMMAND, use_pipeline_spec_2_1=True)
     )
@@ -84,9 +84,9 @@ def _refuse(config: Config) -> None:
         raise UsageError("model.weights_file: is a file of this machine, which no container has; drop the key")
     if config.vertex.training is not None and "Trainer" in config.vertex.resources:
         raise UsageError("vertex.resources: the Trainer has the machine of vertex.training; drop one of them")
-    for argument in config.beam_args:
+    for argument in (argument for node in BEAM_NODES for argument in arguments_of(config, node)):
         if REFERENCE.search(argument):
-            raise UsageError(f"beam_args: {argument} names an environment variable, which no container has; drop it")
+            raise UsageError(f"beam: {argument} names an environment variable, which no container has; drop it")
 
 
 def _registry(pusher, config: Config) -> list:
@@ -100,41 +100,16 @@ def _registry(pusher, config: Config) -> list:
     return [VertexRegistry(pusher.outputs["pushed_model"], config.pipeline_name, config.vertex, source)]
 
 
-def _node(nodes: dict, name: str, field: str):
-    if name not in nodes:
-        raise UsageError(f"vertex.{field}: {name!r} is no node of this pipeline; it has {', '.join(nodes)}")
-    return nodes[name]
-
-
 def _equip(nodes: dict, resources: dict[str, NodeResources]) -> None:
     from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig
 
     spec = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
     for name, wanted in resources.items():
+        if name not in nodes:
+            raise UsageError(f"vertex.resources: {name!r} is no node of this pipeline; it has {', '.join(nodes)}")
         given = spec(cpu_limit=wanted.cpus or 0, memory_limit=wanted.memory_gb or 0)
         if wanted.accelerator:
             given.accelerator.type, given.accelerator.count = wanted.accelerator, wanted.accelerators
-        node = _node(nodes, name, "resources")
-        if not hasattr(node, "with_platform_config"):
+        if not hasattr(nodes[name], "with_platform_config"):
             raise UsageError(f"vertex.resources: {name!r} runs in no container; drop it")
-        node.with_platform_config(given)
-
-
-def _send_to_dataflow(nodes: dict, settings: VertexSettings, dataflow: DataflowSettings) -> None:
-    arguments = {
-        "runner": "DataflowRunner",
-        "project": settings.project,
-        "region": settings.region,
-        "temp_location": f"{settings.root}/dataflow",
-        "sdk_container_image": settings.image,
-        "max_num_workers": dataflow.max_workers,
-        "worker_machine_type": dataflow.machine_type,
-        "service_account_email": settings.service_account,
-        "subnetwork": dataflow.subnetwork,
-    }
-    options = [f"--{name}={value}" for name, value in arguments.items() if value is not None]
-    for name in dataflow.nodes:
-        node = _node(nodes, name, "dataflow.nodes")
-        if not hasattr(node, "with_beam_pipeline_args"):
-            raise UsageError(f"vertex.dataflow.nodes: {name!r} does nothing with Beam; drop it")
-        node.with_beam_pipeline_args([*options, *dataflow.arguments])
+        nodes[name].with_platform_config(given)

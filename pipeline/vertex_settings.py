@@ -7,8 +7,6 @@ import re
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipeline.beam_arguments import check_form
-
 PLACEHOLDER = "your-"
 _ENDPOINT = r"^(http://(127\.0\.0\.1|localhost)(:\d+)?|(https://)?[A-Za-z0-9][-.A-Za-z0-9]*(:\d+)?)$"
 _BUCKET_PATH = r"^gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[\w.=-]+)*$"
@@ -29,33 +27,6 @@ class NodeResources(BaseModel):
     memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     accelerator: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$")
     accelerators: int = Field(default=1, ge=1)
-
-
-class DataflowSettings(BaseModel):
-    """Dataflow for the nodes that Beam runs.
-
-    Attributes:
-      nodes: which of them; the others stay in their container.
-      machine_type: of a worker; None leaves it to the service.
-      max_workers: how many at most.
-      subnetwork: address of the workers' subnetwork; None for the default one.
-      arguments: further options of Beam, as `--name=value`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    nodes: list[str] = ["StatisticsGen", "Transform", "SegmentationEvaluator"]
-    machine_type: str | None = None
-    max_workers: int = Field(default=4, ge=1)
-    subnetwork: str | None = None
-    arguments: list[str] = []
-
-    @field_validator("arguments")
-    @classmethod
-    def _options(cls, arguments: list[str]) -> list[str]:
-        for argument in arguments:
-            check_form(argument)
-        return arguments
 
 
 class RegistrySettings(BaseModel):
@@ -100,7 +71,6 @@ class VertexSettings(BaseModel):
         http:// must be on this machine, and is told no credentials.
       labels: of every job.
       resources: node -> what its container gets.
-      dataflow: None keeps Beam in the nodes' containers.
       training: None trains in the Trainer's container.
       registry: None registers no model.
     """
@@ -115,7 +85,6 @@ class VertexSettings(BaseModel):
     endpoint: str | None = Field(default=None, pattern=_ENDPOINT)
     labels: dict[str, str] = {}
     resources: dict[str, NodeResources] = {}
-    dataflow: DataflowSettings | None = None
     training: VertexTraining | None = None
     registry: RegistrySettings | None = None
 

@@ -55,18 +55,21 @@ class Checkpoint:
       folder: where the checkpoints of all trainings are. Those of others go, except for the newest two.
       key: names the training.
       seconds: time between two writes.
+      writer: whether this process writes and deletes; of several that train together, one does.
     """
 
-    def __init__(self, folder: str, key: str, seconds: float):
-        self._path, self._seconds = os.path.join(folder, key + _SUFFIX), seconds
+    def __init__(self, folder: str, key: str, seconds: float, writer: bool = True):
+        self._path, self._seconds, self._writer = os.path.join(folder, key + _SUFFIX), seconds, writer
         self._written = time.monotonic()
+        if not writer:
+            return
         tf.io.gfile.makedirs(folder)
         others = [os.path.join(folder, name) for name in tf.io.gfile.listdir(folder) if not name.startswith(key)]
         for path in sorted(others, key=lambda path: tf.io.gfile.stat(path).mtime_nsec)[:-_OTHERS_KEPT]:
             tf.io.gfile.remove(path)
 
     def is_due(self) -> bool:
-        return time.monotonic() - self._written >= self._seconds
+        return self._writer and time.monotonic() - self._written >= self._seconds
 
     def save(self, variables: list[keras.Variable], progress: Progress) -> None:
         """Writes beside and renames, so that a kill leaves the file as it was before or as it is afterwards."""
@@ -116,5 +119,5 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Deletes the file, once what it would save is safe elsewhere."""
-        if tf.io.gfile.exists(self._path):
+        if self._writer and tf.io.gfile.exists(self._path):
             tf.io.gfile.remove(self._path)

@@ -1,4 +1,4 @@
-"""What the hardware decides: over how many GPUs a step is spread, and whether float16 pays."""
+"""Over which devices and processes a step is spread, and whether float16 pays on them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,11 +6,23 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
+from trainer.settings import MULTI_WORKER
+from trainer.workers import multi_worker_strategy
 
-def strategy_here() -> tf.distribute.Strategy:
-    """MirroredStrategy over this machine's GPUs if there are several, else TensorFlow's default of one device."""
-    several = len(tf.config.list_logical_devices("GPU")) > 1
-    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+
+def strategy_for(name: str) -> tf.distribute.Strategy:
+    """The strategy of a process; made before anything else of TensorFlow is used where there are several processes.
+
+    Args:
+      name: `training.strategy`.
+
+    Raises:
+      ValueError: see `multi_worker_strategy`.
+    """
+    if name == MULTI_WORKER:
+        return multi_worker_strategy()
+    several = name == "auto" and len(tf.config.list_logical_devices("GPU")) > 1
+    return tf.distribute.MirroredStrategy() if several or name == "mirrored" else tf.distribute.get_strategy()
 
 
 def uses_float16(setting: bool | str) -> bool:

@@ -1,7 +1,7 @@
 """The training loop: one plain step function, an averaged copy of the net, and a learning curve.
 
 `Learner.fit` runs a fixed number of steps; `Learner.steps_for` turns minutes into that number by a short timing. With
-several GPUs each runs the step on its part of the batch, and all make the same update.
+several GPUs or processes each runs the step on its part of the batch, and all make the same update.
 """
 
 import time
@@ -14,12 +14,13 @@ from absl import logging
 
 from trainer.checkpoint import Checkpoint, Progress
 from trainer.confusion import confusion_matrix, scores
-from trainer.devices import layer_policy, replicated, split_batch, strategy_here, total_over_replicas, uses_float16
+from trainer.devices import layer_policy, replicated, split_batch, strategy_for, total_over_replicas, uses_float16
 from trainer.features import FeatureSpec
 from trainer.losses import segmentation_loss
 from trainer.model import build_model
 from trainer.settings import ModelSettings, TrainingSettings
 from trainer.stopping import best_point, out_of_patience
+from trainer.workers import Workers
 
 _TIMED_STEPS = 8
 
@@ -61,12 +62,13 @@ class Learner:
           spec: classes, input size and constants of normalisation.
           model, training: see there.
           class_weights: one number per class for the loss; None weighs all alike.
-          strategy: devices to train on; None takes this machine's GPUs, or its CPU.
+          strategy: devices to train on; None takes that of `training.strategy`.
 
         Raises:
           ValueError: if the batch cannot be split evenly over the devices, or the backbone's weights do not load.
         """
-        self._strategy = strategy or strategy_here()
+        self._strategy = strategy or strategy_for(training.strategy)
+        self._workers = Workers(self._strategy)
         self._replicas = self._strategy.num_replicas_in_sync
         if training.batch_size % self._replicas:
             raise ValueError(
@@ -168,7 +170,8 @@ class Learner:
             times.append(time.monotonic() - start)
         for variable, value in zip(self.variables, before, strict=True):
             variable.assign(value)
-        steps = max(1, int(minutes * 60 / float(np.median(times))))
+        # Every process has its own clock.
+        steps = self._workers.as_the_chief_has_it(max(1, int(minutes * 60 / float(np.median(times)))))
         logging.info("%.3f s a step: %d steps in %.2f minutes", np.median(times), steps, minutes)
         return steps
 
@@ -176,9 +179,10 @@ class Learner:
         """Scores of the averaged net over batches (float32[N, H, W, 3], uint8[N, H, W]), at the model's size."""
         classes = self._spec.num_classes
         matrix = np.zeros([classes, classes], np.int64)
-        for pixels, labels in batches:
+        task = self._workers.task
+        for pixels, labels in batches.shard(task.count, task.index):
             matrix += confusion_matrix(labels.numpy(), self._infer(pixels).numpy().astype(np.uint8), classes)
-        return scores(matrix, self._spec.class_names, self._spec.background_label)
+        return scores(self._workers.total(matrix), self._spec.class_names, self._spec.background_label)
 
     def fit(
         self,

@@ -8,6 +8,7 @@ _DEFAULT_MINUTES = 4.0
 BALANCED = "balanced"
 IMAGENET = "imagenet"
 NO_WEIGHTS = "none"
+MULTI_WORKER = "multi_worker"
 
 
 class _Section(BaseModel):
@@ -124,6 +125,10 @@ class TrainingSettings(_Section):
       early_stopping: see `EarlyStopping`; off when left out.
       mixed_precision: `on` computes in float16 with float32 weights and scaled loss, `off` in float32; `auto` is `on`
         where every GPU gains by it (compute capability 7, Volta, or more), `off` elsewhere. The export is float32.
+      strategy: over what a step is spread, evenly: `auto` takes all GPUs of the machine, or its CPU; `none` one device;
+        `mirrored` all GPUs, be it one; `multi_worker` the devices of all processes that TF_CONFIG names, or where it
+        is not set, of `processes` that the Trainer starts on its machine.
+      processes: see `strategy`.
       seed: of initial weights, order and augmentation.
       warm_start: whether to start from the latest blessed model; from scratch where there is none or it does not fit.
       checkpoint_seconds: time between two checkpoints, from which a killed training goes on.
@@ -143,6 +148,8 @@ class TrainingSettings(_Section):
     early_stopping: EarlyStopping | None = None
     # YAML reads a bare on or off as a truth value.
     mixed_precision: bool | Literal["auto"] = "auto"
+    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
+    processes: int = Field(default=2, ge=1, le=64)
     seed: int = Field(default=17, ge=0)
     warm_start: bool = False
     checkpoint_seconds: float = Field(default=60.0, ge=0)
@@ -157,3 +164,11 @@ class TrainingSettings(_Section):
         if len(budgets) > 1:
             raise ValueError("give either minutes or steps as the budget")
         return given if budgets else given | {"minutes": _DEFAULT_MINUTES}
+
+    @model_validator(mode="after")
+    def _batch_is_divided_evenly(self) -> "TrainingSettings":
+        if self.strategy == MULTI_WORKER and self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be split evenly over {self.processes} processes; take a multiple"
+            )
+        return self

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from trainer.settings import ModelSettings, TrainingSettings
+from trainer.settings import MULTI_WORKER, ModelSettings, TrainingSettings
 
 _DEFAULT_STEPS = 100
 _BUDGET = ("training.minutes", "training.steps")
@@ -87,6 +87,9 @@ class TuningSettings(BaseModel):
         steps = _DEFAULT_STEPS if self.minutes is None and self.steps is None else self.steps
         held_out = {"share": self.held_out, "patience": 1}
         budget = {"steps": steps, "minutes": self.minutes, "evaluations": 1, "early_stopping": held_out}
+        if training.strategy == MULTI_WORKER:
+            # One process searches.
+            budget["strategy"] = "auto"
         return TrainingSettings.model_validate(training.model_dump() | budget)
 
 

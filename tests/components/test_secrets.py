@@ -24,8 +24,8 @@ def test_a_name_becomes_its_value_once(monkeypatch, text, value):
 
 def test_a_variable_that_is_not_set_is_named_with_its_field(monkeypatch):
     monkeypatch.delenv("NOT_SET", raising=False)
-    with pytest.raises(UsageError, match=r"beam_args: the environment variable NOT_SET is not set; set it or drop"):
-        resolved("--x=${NOT_SET}", "beam_args")
+    with pytest.raises(UsageError, match=r"beam: the environment variable NOT_SET is not set; set it or drop"):
+        resolved("--x=${NOT_SET}", "beam")
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,7 @@ def test_a_forked_child_neither_keeps_the_lock_nor_releases_it(tmp_path):
 
 
 def test_beams_worker_processes_have_no_part_in_the_lock(warm, bench):
-    arguments = ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    usual, bench.sections = bench.sections, bench.sections | {"beam_args": arguments}
+    usual, bench.sections = bench.sections, bench.sections | {"beam": {"default": {"direct_num_workers": 2}}}
     process = warm.segpipe(bench, *_ingest_command(bench), "--span", "7")
     bench.sections = usual
     try:

@@ -30,9 +30,9 @@ def bench(tmp_path_factory):
     return bench
 
 
-def _ingest(warm, bench, fault=None, beam_args=None):
-    if beam_args:
-        bench.sections = bench.sections | {"beam_args": beam_args}
+def _ingest(warm, bench, fault=None, beam=None):
+    if beam:
+        bench.sections = bench.sections | {"beam": {"default": beam}}
     drawing = bench.folder / "drawn"
     folders = ("--images", drawing / "images", "--masks", drawing / "annotations" / "trimaps")
     return warm.segpipe(bench, "ingest", *folders, "--config", bench.config, fault=fault)
@@ -61,8 +61,7 @@ def test_ingest_stops_in_the_middle_of_a_photo(warm, bench, name):
     assert list_spans(str(bench.workspace / "data")) == []
 
 
-_THREADS = ["--runner=DirectRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
-_PROCESSES = ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+_THREADS = {"direct_running_mode": "multi_threading", "direct_num_workers": 2}
 
 
 def test_ingest_stops_although_a_thread_of_beam_never_returns(warm, bench):

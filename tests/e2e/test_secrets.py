@@ -8,11 +8,9 @@ from workbench import Bench, drawn
 
 pytestmark = pytest.mark.e2e
 
-# Beam has this option; what it is worth is handed on to every Beam pipeline of the run.
+# Beam has these options; what they are worth is handed on to every Beam pipeline of the run.
 ARGUMENTS = [
-    "--runner=DirectRunner",
-    "--direct_running_mode=in_memory",
-    "--direct_num_workers=${SEGPIPE_TEST_WORKERS}",
+    "--direct_runner_bundle_repeat=${SEGPIPE_TEST_REPEAT}",
     "--s3_secret_access_key=${SEGPIPE_TEST_KEY}",
 ]
 PLANTED = {
@@ -26,10 +24,10 @@ PLANTED = {
 def bench(tmp_path_factory):
     """A workspace after ingest and run, and what both printed."""
     folder = tmp_path_factory.mktemp("secrets")
-    bench = Bench(folder, {"beam_args": ARGUMENTS})
+    bench = Bench(folder, {"beam": {"default": {"arguments": ARGUMENTS}}})
     with pytest.MonkeyPatch.context() as patch:
-        # Beam fails on a number of workers that is none, so the names are replaced on the way to it.
-        patch.setenv("SEGPIPE_TEST_WORKERS", "1")
+        # Beam fails on a number that is none, so the names are replaced on the way to it.
+        patch.setenv("SEGPIPE_TEST_REPEAT", "0")
         for name, value in PLANTED.items():
             patch.setenv(name, value)
         done = bench.ingest(drawn(folder / "drawn"))
@@ -69,5 +67,5 @@ def test_without_the_variable_nothing_starts(bench):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SEGPIPE_TEST_KEY")
         done = bench.segpipe("run", "--config", bench.config, status=2)
-    assert "segpipe: beam_args: the environment variable SEGPIPE_TEST_KEY is not set" in done.stderr
+    assert "segpipe: beam: the environment variable SEGPIPE_TEST_KEY is not set" in done.stderr
     assert os.listdir(bench.workspace / "logs") == logs

@@ -62,8 +62,14 @@ WRONG = [
     ("kubeflow: {steps: {Trainer: {memory: much}}}", "kubeflow: steps.Trainer.memory: .*got 'much'"),
     ("kubeflow: {metadata: {password: hunter2}}", "kubeflow.metadata.password: "),
     ("serving: {keep: 1}", "serving.keep: .*greater than or equal to 2 .got 1"),
-    ("beam_args: [--s3_secret_access_key=hunter2]", "beam_args: --s3_secret_access_key holds a secret; write --s3_"),
-    ("beam_args: ['--azure_connection_string=k${A}']", "beam_args: --azure_connection_string holds a secret"),
+    (
+        "beam: {default: {arguments: [--s3_secret_access_key=hunter2]}}",
+        "beam.default.DirectRunner.arguments: --s3_secret_access_key holds a secret; write --s3_",
+    ),
+    (
+        "beam: {nodes: {Transform: {arguments: ['--azure_connection_string=k${A}']}}}",
+        "beam.nodes.Transform.DirectRunner.arguments: --azure_connection_string holds a secret",
+    ),
     ("downloads: {pets: {base_url: 'ftp://host/'}}", "downloads.pets.base_url: is no web address; begin it with https"),
     ("downloads: {pets: {base_url: 'https://a:hunter2@host'}}", "base_url: holds a password; .* .got 'https://host'"),
     ("downloads: {pets: {mirror: 'https://host'}}", "downloads.pets.mirror is no "),
@@ -75,7 +81,37 @@ WRONG = [
     ("gate: {min_class_iou: {dog: 0.2}}", "gate.min_class_iou: 'dog' is none of the classes"),
     (f"features: {{classes: [{TWO}], background: road}}\ngate: {{min_class_iou: {{pet: 0.2}}}}", "'pet' is none of"),
     ("schema_file: nowhere.pbtxt", "schema_file: .*/nowhere.pbtxt does not exist"),
-    ("beam_args: [runner=DirectRunner]", "beam_args: 'runner=DirectRunner' is no option"),
+    ("beam: {default: {arguments: [streaming]}}", "arguments: 'streaming' is no option of Beam; write it as --name="),
+    ("beam: {default: {arguments: [--runner=x]}}", "arguments: --runner is a key of DirectRunner; write runner: "),
+    ("beam: {default: {runner: Spark}}", "beam.default: .*'Spark'.* 'DirectRunner', 'DataflowRunner', 'FlinkRunner'"),
+    ("beam: {nodes: {Trainer: {}}}", "beam.nodes: 'Trainer' is nothing that Beam runs; it runs ingest, StatisticsGen"),
+    (
+        "beam: {nodes: {Transform: {runner: DataflowRunner, machine: n1}}}",
+        "beam.nodes.Transform.DataflowRunner.machine is no key of this section; it has runner, .*machine_type, num",
+    ),
+    ("beam: {default: {max_num_workers: 2}}", "beam.default.DirectRunner.max_num_workers is no key of this section"),
+    ("beam: {default: {direct_num_workers: -1}}", "beam.default.DirectRunner.direct_num_workers: .*got -1"),
+    (
+        "beam: {default: {runner: DataflowRunner, temp_location: /tmp}}",
+        "beam.default.DataflowRunner.temp_location: .*got '/tmp'",
+    ),
+    (
+        "beam: {default: {runner: DataflowRunner, num_workers: 3, max_num_workers: 2}}",
+        "beam.default.DataflowRunner: num_workers 3 is more than max_num_workers 2",
+    ),
+    (
+        "beam: {default: {runner: FlinkRunner, environment_type: LOOPBACK}}",
+        "beam.default.FlinkRunner: give either flink_master or job_endpoint, to say where the cluster is",
+    ),
+    (
+        "beam: {default: {runner: SparkRunner, job_endpoint: 'a:1'}}",
+        "beam.default.SparkRunner: environment_config: DOCKER needs one: an image, JSON or host:port",
+    ),
+    (
+        "beam: {default: {runner: SparkRunner, job_endpoint: 'a:1', spark_master_url: 'spark://a:7077'}}",
+        "beam.default.SparkRunner: ",
+    ),
+    ("training: {strategy: multi_worker, processes: 3}", "training: batch_size 32 cannot be split evenly over 3 proc"),
     # A section that is no section, and a file that is no config.
     ("features:", "features: "),
     ("features: 3", "features: .*got 3"),
@@ -159,7 +195,7 @@ def test_a_section_keeps_the_defaults_of_what_it_leaves_out(tmp_path):
     assert config.training == default.training.model_copy(update={"batch_size": 8})
     assert config.features == default.features.model_copy(update={"height": 64})
     assert config.gate == default.gate.model_copy(update={"max_drop": 0.1})
-    assert (config.data, config.model, config.beam_args) == (default.data, default.model, default.beam_args)
+    assert (config.data, config.model, config.beam) == (default.data, default.model, default.beam)
 
 
 def test_steps_replace_the_default_minutes(tmp_path):

@@ -121,7 +121,7 @@ def test_a_step_that_is_not_there_is_refused(tmp_path, kubeflow, sentence):
 
 def test_a_config_too_long_for_an_argument_is_refused(tmp_path):
     with pytest.raises(UsageError, match="the config is longer than the 102400 bytes that a container can be told"):
-        compiled(tmp_path, beam_args=["--labels=" + "x" * 200_000])
+        compiled(tmp_path, beam={"default": {"arguments": ["--labels=" + "x" * 200_000]}})
 
 
 def test_a_file_that_kubeflow_cannot_write_is_refused(tmp_path):

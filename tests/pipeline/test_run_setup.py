@@ -50,7 +50,7 @@ def test_what_looks_like_a_secret_is_hidden(given, kept):
 def test_of_a_secret_in_the_environment_the_setup_keeps_the_name(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKER_TOKEN", "hunter2")
     workspace = Workspace.at(str(tmp_path))
-    config = Config(beam_args=["--runner=DirectRunner", "--worker_token=${WORKER_TOKEN}"])
+    config = Config(beam={"default": {"arguments": ["--worker_token=${WORKER_TOKEN}"]}})
     write_setup(workspace, "r", describe_run(config.model_dump(mode="json"), "local", None))
     kept = (Path(workspace.report("r")) / SETUP).read_text()
     assert "hunter2" not in kept and "${WORKER_TOKEN}" in kept

@@ -28,7 +28,15 @@ OWN = {
             "Trainer": {"cpus": 8, "memory_gb": 30, "accelerator": "NVIDIA_TESLA_T4"},
             "SpanExampleGen": {"cpus": 2},
         },
-        "dataflow": {"nodes": ["Transform"], "machine_type": "n1-standard-4", "arguments": ["--disk_size_gb=50"]},
+    },
+    "beam": {
+        "nodes": {
+            "Transform": {
+                "runner": "DataflowRunner",
+                "machine_type": "n1-standard-4",
+                "arguments": ["--worker_disk_type=pd-ssd"],
+            }
+        }
     },
 }
 
@@ -76,17 +84,17 @@ def test_a_node_gets_what_it_was_given(job):
 
 def test_dataflow_is_for_the_nodes_that_are_named(job):
     arguments = executor(job, "Transform")["args"]
-    assert [a for a in arguments if a.startswith("--runner=")][-1] == "--runner=DataflowRunner"
+    assert [a for a in arguments if a.startswith("--runner=")] == ["--runner=DataflowRunner"]
     for argument in (
         "--project=pets-prod",
         "--region=europe-west4",
         "--temp_location=gs://pets-bucket/segpipe/dataflow",
         "--service_account_email=runner@pets-prod.iam.gserviceaccount.com",
-        "--worker_machine_type=n1-standard-4",
-        "--disk_size_gb=50",
+        "--machine_type=n1-standard-4",
+        "--worker_disk_type=pd-ssd",
     ):
         assert argument in arguments
-    assert "--runner=DataflowRunner" not in executor(job, "StatisticsGen")["args"]
+    assert [a for a in executor(job, "StatisticsGen")["args"] if a.startswith("--runner=")] == ["--runner=DirectRunner"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +106,10 @@ def test_dataflow_is_for_the_nodes_that_are_named(job):
             "vertex.resources: 'Trainr' is no node of this pipeline; it has",
         ),
         ({"vertex": {"resources": {"LatestBlessedModel": {}}}}, "'LatestBlessedModel' runs in no container"),
-        ({"vertex": {"dataflow": {"nodes": ["Trainer"]}}}, "vertex.dataflow.nodes: 'Trainer' does nothing with Beam"),
+        (
+            {"beam": {"nodes": {"Transform": {"arguments": ["--s3_secret_access_key=${KEY}"]}}}},
+            "beam: --s3_secret_access_key=.{KEY} names an environment variable, which no container has; drop it",
+        ),
     ],
 )
 def test_what_vertex_cannot_run_is_refused(sections, told):
@@ -113,7 +124,6 @@ def test_what_vertex_cannot_run_is_refused(sections, told):
         ({"region": "europe"}, "vertex.region: "),
         ({"labels": {"Team": "x"}}, "vertex.labels: 'Team': 'x' is no label"),
         ({"machine": "n1"}, "vertex.machine is no key of this section; it has project, region"),
-        ({"dataflow": {"arguments": ["x"]}}, "vertex.dataflow.arguments: 'x' is no option of Beam"),
     ],
 )
 def test_a_wrong_section_is_told(tmp_path, section, told):

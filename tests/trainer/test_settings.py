@@ -20,6 +20,7 @@ from trainer.settings import AugmentSettings, ModelSettings, TrainingSettings
         (TrainingSettings, {"steps": 5, "early_stopping": {"patience": 0}}, "greater than or equal to 1"),
         (TrainingSettings, {"steps": 5, "early_stopping": {"share": 0.9}}, "less than or equal to 0.5"),
         (TrainingSettings, {"steps": 5, "mixed_precision": "maybe"}, "'auto'"),
+        (TrainingSettings, {"steps": 5, "strategy": "tpu"}, "'auto', 'none', 'mirrored' or 'multi_worker'"),
         (ModelSettings, {"name": "resnet"}, "'residual', 'unet' or 'encoder'"),
         (ModelSettings, {"name": "encoder", "backbone": "VGG16"}, "'MobileNetV2' or 'EfficientNetV2B0'"),
         (ModelSettings, {"backbone": "MobileNetV2"}, "backbone: the net 'residual' has no backbone; say name: encoder"),
