@@ -26,13 +26,16 @@ UNPICKLE = textwrap.dedent(
             proto = api.Pipeline.FromString(file.read())
         names = []
         for transform in proto.components.transforms.values():
-            kind = transform.spec.urn
+            kind, payload = transform.spec.urn, transform.spec.payload
             if kind == "beam:transform:pardo:v1":
-                names.append(pickler.loads(api.ParDoPayload.FromString(transform.spec.payload).do_fn.value)[0])
+                function = api.ParDoPayload.FromString(payload).do_fn
             elif kind.startswith("beam:transform:combine"):
-                combine = api.CombinePayload.FromString(transform.spec.payload).combine_fn.value
-                if combine:
-                    names.append(pickler.loads(combine))
+                function = api.CombinePayload.FromString(payload).combine_fn
+            else:
+                continue
+            if "pickled_python" in function.urn:
+                loaded = pickler.loads(function.payload)
+                names.append(loaded[0] if isinstance(loaded, tuple) else loaded)
         found.append([f"{type(name).__module__}.{type(name).__name__}" for name in names])
     print(json.dumps(found))
     """
