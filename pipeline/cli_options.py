@@ -74,6 +74,24 @@ def with_workspace(command):
     return wrapper
 
 
+def with_recorded_workspace(command):
+    """Gives a command `--workspace`, as a `Workspace`, and `--metadata`, which that one knows."""
+    wanted = (
+        "Server with the runs of a workspace that Kubeflow's steps share, as mysql://USER@HOST:PORT/DATABASE or "
+        "grpc://HOST:PORT; without it the runs are in the workspace."
+    )
+
+    @click.option("--metadata", metavar="ADDRESS", envvar="SEGPIPE_METADATA", show_envvar=True, help=wanted)
+    @with_workspace
+    @functools.wraps(command)
+    def wrapper(workspace, metadata: str | None, **options):
+        from pipeline.workspace import Workspace
+
+        return command(workspace=Workspace.at(workspace.root, metadata), **options)
+
+    return wrapper
+
+
 def config_file(command):
     """Gives a command `--config`, as the path `config_path`."""
     wanted = "YAML file; what it leaves out keeps its default."

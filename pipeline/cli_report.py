@@ -4,26 +4,26 @@ import json
 
 import click
 
-from pipeline.cli_options import stdout_console, with_json, with_workspace
+from pipeline.cli_options import stdout_console, with_json, with_recorded_workspace
 from pipeline.completion import complete_run
 
 
 @click.command()
 @click.option("--last", default=20, show_default=True, type=click.IntRange(1), help="How many of the newest runs.")
 @with_json
-@with_workspace
+@with_recorded_workspace
 def status(workspace, as_json, last) -> None:
     """List the runs, what became of them and which version is live.
 
     Example: segpipe status --json
     """
     from components.pusher.versions import live_version
-    from pipeline.records import list_runs, run_summary
+    from pipeline.records import run_summary, runs_of
     from pipeline.schedule_state import read_state, state_lines
     from pipeline.tables import runs_table
     from pipeline.workspace import is_alive
 
-    runs = list_runs(workspace.metadata, newest=last, writing=workspace.is_held())
+    runs = runs_of(workspace, newest=last)
     live = live_version(workspace.serving)
     scheduled = read_state(workspace)
     if as_json:
@@ -45,7 +45,7 @@ def status(workspace, as_json, last) -> None:
 @click.argument("run", metavar="[RUN]", default="latest", shell_complete=complete_run)
 @click.option("--open", "in_browser", is_flag=True, help="Show it in the browser.")
 @with_json
-@with_workspace
+@with_recorded_workspace
 def report(workspace, as_json, run, in_browser) -> None:
     """Make the report of a run again, from what is recorded, and print its path.
 
@@ -67,7 +67,7 @@ def report(workspace, as_json, run, in_browser) -> None:
 @click.argument("first", metavar="RUN", shell_complete=complete_run)
 @click.argument("second", metavar="RUN", shell_complete=complete_run)
 @with_json
-@with_workspace
+@with_recorded_workspace
 def diff(workspace, as_json, first, second) -> None:
     """Show two runs side by side: what differs in config and source, their data and scores.
 
@@ -76,11 +76,11 @@ def diff(workspace, as_json, first, second) -> None:
     Example: segpipe diff 2026-11-01T09:00:00.000000 latest
     """
     from pipeline.diff import compare_runs
-    from pipeline.records import list_runs
+    from pipeline.records import runs_of
     from pipeline.report import collect_facts, find_run
     from pipeline.tables import diff_tables
 
-    runs = list_runs(workspace.metadata, writing=workspace.is_held())
+    runs = runs_of(workspace)
     chosen = [find_run(workspace, name, runs) for name in (first, second)]
     found = compare_runs(*(collect_facts(workspace, run, runs) for run in chosen))
     if as_json:

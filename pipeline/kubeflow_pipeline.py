@@ -3,8 +3,8 @@
     compile_to(load_config("own.yaml"), "pipeline.yaml")
 
 A first container plans the run and puts the pipeline's intermediate representation on the shared root; each further one
-launches its node from there (`pipeline.kubeflow_step`); the last says what became of the run. ML Metadata decides what
-is taken from the cache, so Kubeflow's own caching is off.
+launches its node from there (`pipeline.kubeflow_step`); the last says what became of the run, and an exit handler makes
+its report whatever happened. ML Metadata decides what is taken from the cache, so Kubeflow's own caching is off.
 """
 
 import json
@@ -21,7 +21,7 @@ from pipeline.node_launch import node_ids
 from pipeline.remote import inputs_of, places_at
 from pipeline.remote_metadata import PASSWORD
 
-PLAN, VERDICT = "Plan", "Verdict"
+PLAN, VERDICT, REPORT = "Plan", "Verdict", "Report"
 
 # Linux takes 128 KiB for one argument.
 _LONGEST_ARGUMENT = 100 * 1024
@@ -50,9 +50,10 @@ def kubeflow_pipeline(config: Config):
     """The pipeline as kfp's compiler takes it; `span` and `window` are its parameters, 0 for the config's choice."""
     nodes = _nodes(config)
     settings = config.kubeflow
-    strange = sorted(settings.steps.keys() - nodes.keys() - {PLAN, VERDICT})
+    steps = [PLAN, *nodes, VERDICT, REPORT]
+    strange = sorted(settings.steps.keys() - set(steps))
     if strange:
-        raise UsageError(f"kubeflow.steps: {strange[0]!r} is none of the steps {PLAN}, {', '.join(nodes)}, {VERDICT}")
+        raise UsageError(f"kubeflow.steps: {strange[0]!r} is none of the steps {', '.join(steps)}")
     shared = ["--root", settings.root, "--metadata", settings.metadata.address, "--source", source_fingerprint()]
 
     def container(step: str, *arguments) -> dsl.ContainerSpec:
@@ -62,8 +63,8 @@ def kubeflow_pipeline(config: Config):
     given = _given(config)
 
     @dsl.container_component
-    def plan(span: int, window: int, ir: dsl.OutputPath(str)):
-        return container("plan", *given, "--span", span, "--window", window, "--ir", ir)
+    def plan(span: int, window: int, run: str, ir: dsl.OutputPath(str)):
+        return container("plan", *given, "--span", span, "--window", window, "--run", run, "--ir", ir)
 
     def node(name: str):
         def launch(ir: str, run: str):
@@ -76,16 +77,23 @@ def kubeflow_pipeline(config: Config):
     def verdict(run: str):
         return container("verdict", "--run", run)
 
+    @dsl.container_component
+    def report(run: str):
+        return container("report", "--run", run)
+
     @dsl.pipeline(name=config.pipeline_name, description="Validates, transforms, trains, gates and pushes.")
     def whole(span: int = 0, window: int = 0):
         # The backend puts the id of the run where a whole parameter is this placeholder.
         run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-        tasks = {PLAN: plan(span=span, window=window)}
-        for name, upstream in nodes.items():
-            tasks[name] = node(name)(ir=tasks[PLAN].outputs["ir"], run=run).after(*(tasks[other] for other in upstream))
-        tasks[VERDICT] = verdict(run=run).after(*(tasks[name] for name in nodes))
+        tasks = {REPORT: report(run=run)}
+        with dsl.ExitHandler(tasks[REPORT]):
+            tasks[PLAN] = plan(span=span, window=window, run=run)
+            for name, upstream in nodes.items():
+                task = node(name)(ir=tasks[PLAN].outputs["ir"], run=run)
+                tasks[name] = task.after(*(tasks[other] for other in upstream))
+            tasks[VERDICT] = verdict(run=run).after(*(tasks[name] for name in nodes))
         for name, task in tasks.items():
-            _equip(task.set_display_name(name), settings.of(name), config)
+            _equip(name, task.set_display_name(name), settings.of(name), config)
 
     return whole
 
@@ -112,10 +120,11 @@ def _given(config: Config) -> list[str]:
     return given
 
 
-def _equip(task: dsl.PipelineTask, step: StepSettings, config: Config) -> None:
+def _equip(name: str, task: dsl.PipelineTask, step: StepSettings, config: Config) -> None:
     """Gives a container its resources, retries, volumes and secret."""
     task.set_caching_options(False)
-    if step.retries:
+    # What the verdict says stays what it says.
+    if step.retries and name != VERDICT:
         task.set_retry(step.retries, backoff_duration=f"{step.retry_seconds}s", backoff_factor=2.0)
     if step.cpu:
         task.set_cpu_limit(step.cpu)

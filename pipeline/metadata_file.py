@@ -16,7 +16,8 @@ from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from components.errors import SegpipeError
+from components.errors import SegpipeError, UsageError
+from pipeline.workspace import Workspace
 
 BACKUP = "metadata.backup.db"
 """Beside the database: what it held after the last run that came through."""
@@ -27,10 +28,16 @@ def exists(path: str) -> bool:
 
     Raises:
       SegpipeError: if the database is gone while artifacts that it knew are there.
+      UsageError: if the workspace never had one, since its runs are recorded on a server.
     """
     if os.path.isfile(path) and os.path.getsize(path):
         return True
     root = os.path.join(os.path.dirname(path), "pipeline_root")
+    if os.path.isdir(Workspace(os.path.dirname(path)).ir):
+        raise UsageError(
+            f"{path}: is not there, since Kubeflow's steps record the runs of this workspace on a server; name that "
+            f"with --metadata, which status, report, diff and rollback have"
+        )
     if os.path.isdir(root) and os.listdir(root):
         raise SegpipeError(f"{path}: is gone, but {root} holds what earlier runs made; {_way_out(path)}")
     return False

@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import os
-import traceback
 from collections.abc import Callable, Iterator
 
 from absl import logging
@@ -11,7 +10,7 @@ from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
 from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 from tfx.orchestration.portable.tfx_runner import IrBasedRunner
 
-from components.errors import SegpipeError
+from components.errors import in_one_line
 from pipeline.config import Config
 from pipeline.report import write_report
 from pipeline.resolvers import failed_resolvers_raise
@@ -54,10 +53,8 @@ def recording(
     try:
         yield recorded
     except Exception as error:
-        told = str(error) if isinstance(error, SegpipeError) else traceback.format_exception_only(error)[-1]
-        what = told.strip().partition("\n")[0]
         if os.path.isdir(workspace.report(run_id)):
-            write_setup(workspace, run_id, setup.model_copy(update={"error": what}))
+            write_setup(workspace, run_id, setup.model_copy(update={"error": in_one_line(error)}))
         _report(workspace, run_id)
         raise
     _report(workspace, run_id)

@@ -17,6 +17,7 @@ from components.refusal import refusal_file
 from pipeline.blessings import NODE as HAND_BLESSING
 from pipeline.blessings import Blessing, read_blessings
 from pipeline.metadata_file import exists, snapshot
+from pipeline.remote_metadata import connect
 from pipeline.rollbacks import RecordedRollback, read_rollbacks
 from pipeline.run_setup import read_setup
 from pipeline.workspace import Workspace
@@ -26,6 +27,9 @@ INFERENCE = ".infer"
 
 GATES = ("AnomalyGate", "ModelCanary", "Conservation")
 """Nodes that raise when they refuse; the Evaluator refuses by a verdict."""
+
+ERROR = "error"
+"""Custom property of an execution that failed in a container of its own: what it raised, in one line."""
 
 _STATES = metadata_store_pb2.Execution.State
 
@@ -129,21 +133,61 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False, k
     """
     if not exists(metadata):
         return []
+    workspace = Workspace(os.path.dirname(metadata))
     with snapshot(metadata) as store:
-        types = {t.name for t in store.get_context_types()}
-        contexts = store.get_contexts_by_type("pipeline_run") if "pipeline_run" in types else []
-        contexts = sorted(contexts, key=lambda context: context.id)
-        read = (_run(store, context) for context in reversed(contexts))
-        runs = list(itertools.islice((run for run in read if _kind(run) == kind), newest))[::-1]
-        blessings, rollbacks = read_blessings(store), read_rollbacks(store)
-    for run in runs:
-        _judge(run, os.path.join(os.path.dirname(metadata), "pipeline_root"), blessings)
-        _roll_back(run, rollbacks)
+        contexts = _contexts(store)
         # Who writes here works on the run that started last, of whatever kind.
-        if run.verdict == "running" and not (writing and run.run_id == contexts[-1].name):
+        going = {context.name for context in contexts[-1:]} if writing else set()
+        return _read(store, contexts, going, workspace, newest, kind)
+
+
+def runs_of(workspace: Workspace, newest: int | None = None) -> list[RunRecord]:
+    """As `list_runs`, wherever a workspace's runs are recorded.
+
+    On a server many may go on at once: each does until its exit handler says that it has ended.
+
+    Raises:
+      SegpipeError: see `list_runs` and `pipeline.remote_metadata.connect`.
+    """
+    if workspace.server is None:
+        return list_runs(workspace.metadata, newest, writing=workspace.is_held())
+    store = connect(workspace.server, patience=10, create=False)
+    contexts = _contexts(store)
+    going = {context.name for context in contexts if not _has_ended(workspace, context.name)}
+    return _read(store, contexts, going, workspace, newest)
+
+
+def _has_ended(workspace: Workspace, run_id: str) -> bool:
+    setup = read_setup(workspace, run_id)
+    return setup is not None and setup.ended is not None
+
+
+def _contexts(store: metadata_store.MetadataStore) -> list[metadata_store_pb2.Context]:
+    """Of all runs, in the order in which they started."""
+    types = {t.name for t in store.get_context_types()}
+    contexts = store.get_contexts_by_type("pipeline_run") if "pipeline_run" in types else []
+    return sorted(contexts, key=lambda context: context.id)
+
+
+def _read(
+    store: metadata_store.MetadataStore,
+    contexts: list[metadata_store_pb2.Context],
+    going: set[str],
+    workspace: Workspace,
+    newest: int | None,
+    kind: str = "",
+) -> list[RunRecord]:
+    """The newest runs of a kind, oldest first; `going` are the ids of those that a process may work on."""
+    read = (_run(store, context) for context in reversed(contexts))
+    runs = list(itertools.islice((run for run in read if _kind(run) == kind), newest))[::-1]
+    blessings, rollbacks = read_blessings(store), read_rollbacks(store)
+    for run in runs:
+        _judge(run, workspace.pipeline_root, blessings)
+        _roll_back(run, rollbacks)
+        if run.verdict == "running" and run.run_id not in going:
             run.verdict = "interrupted"
         if run.verdict == "failed":
-            run.reasons = _failure(run, Workspace(os.path.dirname(metadata)))
+            run.reasons = _raised(run) or _failure(run, workspace)
     return runs
 
 
@@ -264,6 +308,12 @@ def _golden(run: RunRecord) -> dict | None:
         return None
     measured = {key: found[key] for key in ("metrics", "intervals", "slices", "slice_intervals")}
     return {"span": examples.custom_properties["span"].int_value} | measured
+
+
+def _raised(run: RunRecord) -> list[str]:
+    """What nodes raised that ran in a container of their own, a sentence each."""
+    broken = [node for node in run.nodes.values() if node.state == "failed" and ERROR in node.parameters]
+    return [f"{node.name} failed: {node.parameters[ERROR].string_value}" for node in broken]
 
 
 def _failure(run: RunRecord, workspace: Workspace) -> list[str]:

@@ -49,7 +49,7 @@ def connection(address: str) -> Connection:
     raise UsageError(f"{address}: is neither mysql://USER@HOST:PORT/DATABASE nor grpc://HOST:PORT; mend the address")
 
 
-def connect(address: str, patience: float = 120) -> metadata_store.MetadataStore:
+def connect(address: str, patience: float = 120, create: bool = True) -> metadata_store.MetadataStore:
     """Connects, and makes the tables of an empty database.
 
     Whoever finds another client half-way through making them tries again, as does who comes before the server.
@@ -57,14 +57,19 @@ def connect(address: str, patience: float = 120) -> metadata_store.MetadataStore
     Args:
       address: see `connection`.
       patience: seconds after which the last error counts.
+      create: whether to make the database too where there is none.
 
     Raises:
+      UsageError: see `connection`.
       SegpipeError: if the server refuses the user or does not answer.
     """
     given_up = time.monotonic() + patience
+    config = connection(address)
+    if not create and isinstance(config, metadata_store_pb2.ConnectionConfig):
+        config.mysql.skip_db_creation = True
     while True:
         try:
-            store = metadata_store.MetadataStore(connection(address))
+            store = metadata_store.MetadataStore(config)
             store.get_context_types()
             return store
         # ML Metadata's layer above the database raises the one, its service the other.

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.errors import UsageError
 from components.run_report.facts import Stored, run_facts
-from pipeline.records import RunRecord, list_runs, run_summary
+from pipeline.records import RunRecord, run_summary, runs_of
 from pipeline.run_setup import read_setup
 from pipeline.workspace import Workspace
 
@@ -43,7 +43,7 @@ def write_report(workspace: Workspace, name: str) -> str:
     Raises:
       UsageError: if there is no such run.
     """
-    runs = list_runs(workspace.metadata, writing=workspace.is_held())
+    runs = runs_of(workspace)
     run = find_run(workspace, name, runs)
     facts = collect_facts(workspace, run, runs)
     from components.run_report.report import write_report_files

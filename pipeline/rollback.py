@@ -23,6 +23,7 @@ from components.pusher.versions import (
 )
 from pipeline.blessings import login_name
 from pipeline.metadata import open_metadata
+from pipeline.remote_metadata import connect
 from pipeline.rollbacks import NODE, RecordedRollback, find_model, known_model, read_rollbacks, record
 from pipeline.workspace import Workspace
 
@@ -48,7 +49,7 @@ def rollback(workspace: Workspace, version: int | None, reason: str) -> tuple[Re
     # A workspace that is not there must not be made, which taking its lock does.
     _choose(workspace.serving, version)
     with workspace.writer("rollback"):
-        store = open_metadata(workspace.metadata)
+        store = _records(workspace)
         unfinished = _complete(workspace, store)
         if unfinished is not None:
             return unfinished, False
@@ -74,10 +75,18 @@ def complete_rollback(workspace: Workspace) -> RecordedRollback | None:
     The caller has the lock. Metadata that are new know no model that could lose its blessing, so nothing is recorded.
     """
     live = read_pushed(workspace.serving, live_version(workspace.serving))
-    if live is None or live.rollback is None or not os.path.isfile(workspace.metadata):
+    if live is None or live.rollback is None:
         return None
-    store = open_metadata(workspace.metadata)
+    if workspace.server is None and not os.path.isfile(workspace.metadata):
+        return None
+    store = _records(workspace)
     return _complete(workspace, store) if find_model(store, live.origin) is not None else None
+
+
+def _records(workspace: Workspace) -> metadata_store.MetadataStore:
+    if workspace.server is None:
+        return open_metadata(workspace.metadata)
+    return connect(workspace.server, patience=10, create=False)
 
 
 def _complete(workspace: Workspace, store: metadata_store.MetadataStore) -> RecordedRollback | None:

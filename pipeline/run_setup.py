@@ -26,12 +26,13 @@ class RunSetup(Record):
 
     Attributes:
       config: every setting, what looks like a secret hidden.
-      engine: `local` or `beam`.
+      engine: `local`, `beam` or `kubeflow`.
       versions: package -> version, `python` and `system` among them.
       commit: of the git repository that the source is in, with `+` if files differ from it; None outside of one.
       source: fingerprint of all source that a run can reach.
       log: path of the log, or None where the output goes elsewhere.
       error: what ended the run, in one line, or None.
+      ended: when its exit handler began, in seconds since 1970; None before, and on engines that have none.
     """
 
     config: dict[str, Any]
@@ -41,6 +42,7 @@ class RunSetup(Record):
     source: str
     log: str | None = None
     error: str | None = None
+    ended: float | None = None
 
 
 def describe_run(config: dict[str, Any], engine: str, log: str | None) -> RunSetup:

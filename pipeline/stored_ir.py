@@ -10,11 +10,12 @@ import tempfile
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.errors import SegpipeError
+from pipeline.workspace import Workspace
 
 
 def ir_path(root: str, sha256: str) -> str:
     """Where a workspace keeps what `store_ir` wrote."""
-    return os.path.join(root, "ir", f"{sha256}.pb")
+    return os.path.join(Workspace(root).ir, f"{sha256}.pb")
 
 
 def store_ir(root: str, pipeline: pipeline_pb2.Pipeline) -> str:

@@ -14,13 +14,16 @@ from pipeline.stopping import stoppable
 
 @dataclass(frozen=True)
 class Workspace:
-    """Paths under `root`, all absolute."""
+    """Paths under `root`, all absolute, and the address of the server that records the runs, or None where it is the
+    database in it; see `pipeline.remote_metadata`.
+    """
 
     root: str
+    server: str | None = None
 
     @classmethod
-    def at(cls, root: str) -> "Workspace":
-        return cls(os.path.abspath(root))
+    def at(cls, root: str, server: str | None = None) -> "Workspace":
+        return cls(os.path.abspath(root), server)
 
     @property
     def data(self) -> str:
@@ -53,6 +56,11 @@ class Workspace:
     @property
     def schemas(self) -> str:
         return os.path.join(self.root, "schemas")
+
+    @property
+    def ir(self) -> str:
+        """Pipelines of runs that are launched step by step, whose metadata are on a server."""
+        return os.path.join(self.root, "ir")
 
     @property
     def schema(self) -> str:
@@ -99,7 +107,7 @@ class Workspace:
             return "another segpipe"
 
     @contextmanager
-    def writer(self, doing: str) -> Iterator[None]:
+    def writer(self, doing: str, wait: float = 0) -> Iterator[None]:
         """Holds the workspace's lock; readers need none. Within it, SIGINT and SIGTERM end the process (`stopping`).
 
         The lock is the kernel's, on a descriptor that neither forked nor executed children keep, so it goes with this
@@ -107,14 +115,15 @@ class Workspace:
 
         Args:
           doing: what the holder does, for the message that a second writer gets.
+          wait: seconds to wait for another writer.
 
         Raises:
-          SegpipeError: at once, if another process writes here; it names that process.
+          SegpipeError: if another process writes here; it names that process.
         """
         os.makedirs(self.root, exist_ok=True)
         lock = FileLock(os.path.join(self.root, ".lock"))
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=wait)
         except Timeout as error:
             raise SegpipeError(
                 f"{self.root} is in use by {self.holder}; wait for it or use another --workspace"

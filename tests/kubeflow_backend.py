@@ -7,6 +7,7 @@ What it assumes of the service, and the cluster is not here to show:
   a step wrote to such a file is the output of the try that succeeded;
 - a step starts when all its dependencies have succeeded, beside others that can; a step that fails is started again as
   its retry policy says (without the pause here), and those behind one that failed for good do not start;
+- the steps are a group, and when it has come to its end, however that is, the exit handler's step starts;
 - a secret becomes an environment variable, a claim a folder that is there.
 
 Whatever else a pipeline says is refused, so that nothing passes here because it was overlooked.
@@ -15,16 +16,21 @@ Whatever else a pipeline says is refused, so that nothing passes here because it
 import os
 import re
 import subprocess
+import sys
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from warm import Warm
 
 _INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
 _OUTPUT = re.compile(r"\{\{\$\.outputs\.parameters\['(\w+)'\]\.output_file\}\}")
+_EXIT = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+_STEP = ("cachingOptions", "componentRef", "dependentTasks", "inputs", "retryPolicy", "taskInfo")
 
 
 def only(what: dict, *known: str) -> dict:
@@ -70,11 +76,14 @@ class Run:
       run_id: that all its steps were told.
       tries: task -> its tries, in order.
       parallel: the most steps that were seen running at once.
+      started, ended: by the clock that only goes forward.
     """
 
     run_id: str
+    started: float
     tries: dict[str, list[Step]] = field(default_factory=dict)
     parallel: int = 0
+    ended: float = 0
 
     @property
     def status(self) -> int:
@@ -93,31 +102,40 @@ class Backend:
       path: the compiled YAML.
       folder: for outputs and logs of steps.
       secrets: (name, key) -> value.
+      warm: steps are forked from it, which saves each of them the imports; None runs the commands as they are.
     """
 
-    def __init__(self, path: Path, folder: Path, secrets: dict[tuple[str, str], str]):
+    def __init__(self, path: Path, folder: Path, secrets: dict[tuple[str, str], str], warm: Warm | None = None):
         self._spec, platform = map(said_once, yaml.safe_load_all(path.read_text()))
         only(self._spec, "components", "deploymentSpec", "pipelineInfo", "root", "schemaVersion", "sdkVersion")
         kubernetes = only(only(platform, "platforms")["platforms"], "kubernetes")["kubernetes"]
         self._platform = only(only(kubernetes, "deploymentSpec")["deploymentSpec"], "executors")["executors"]
-        self._folder, self._secrets = folder, secrets
-        self.tasks = only(only(self._spec["root"], "dag", "inputDefinitions")["dag"], "tasks")["tasks"]
+        self._folder, self._secrets, self._warm = folder, secrets, warm
+        outer = only(only(self._spec["root"], "dag", "inputDefinitions")["dag"], "tasks")["tasks"]
+        ((self._exit, self._exit_task),) = [(n, task) for n, task in outer.items() if "triggerPolicy" in task]
+        ((group, self._group),) = [(name, task) for name, task in outer.items() if name != self._exit]
+        assert (self._exit_task["triggerPolicy"], self._exit_task["dependentTasks"]) == (_EXIT, [group])
+        only(self._group, "componentRef", "inputs", "taskInfo")
+        inner = only(self._spec["components"][self._group["componentRef"]["name"]], "dag", "inputDefinitions")
+        self._tasks = only(inner["dag"], "tasks")["tasks"]
+        self.tasks = {*self._tasks, self._exit}
 
-    def run(self, parameters: dict | None = None, kill: str | None = None, until: tuple = (), at_once: int = 2) -> Run:
+    def run(self, parameters: dict | None = None, kill: str | None = None, at_once: int = 2) -> Run:
         """Runs the pipeline to its end.
 
         Args:
           parameters: of the pipeline; what is left out has its default.
           kill: a task whose first try gets SIGKILL when its node's executor has started.
-          until: names of the only tasks to run; empty runs all.
           at_once: how many steps may run at a time.
         """
-        run, outputs, running = Run(str(uuid.uuid4())), {}, {}
+        run, outputs, running = Run(str(uuid.uuid4()), time.monotonic()), {}, {}
         values = {
             name: given["defaultValue"] for name, given in self._spec["root"]["inputDefinitions"]["parameters"].items()
         }
         values |= parameters or {}
-        waiting = {name: task for name, task in self.tasks.items() if not until or name in until}
+        given = self._group.get("inputs", {})
+        inner = {key: _value(value, run, values, {}) for key, value in only(given, "parameters")["parameters"].items()}
+        waiting = dict(self._tasks)
         with ThreadPoolExecutor(at_once) as pool:
             while waiting or running:
                 ready = [
@@ -125,7 +143,8 @@ class Backend:
                 ]
                 for name in ready[: at_once - len(running)]:
                     task = waiting.pop(name)
-                    running[pool.submit(self._task, run, name, task, values, outputs, name == kill)] = name
+                    only(task, *_STEP)
+                    running[pool.submit(self._task, run, name, task, inner, outputs, name == kill)] = name
                 run.parallel = max(run.parallel, len(running))
                 if not running:
                     break
@@ -133,11 +152,13 @@ class Backend:
                     name, produced = running.pop(done), done.result()
                     if produced is not None:
                         outputs[name] = produced
+        only(self._exit_task, *_STEP, "triggerPolicy")
+        self._task(run, self._exit, self._exit_task, values, {}, False)
+        run.ended = time.monotonic()
         return run
 
     def _task(self, run, name, task, values, outputs, kill) -> dict | None:
         """Outputs of a task, or None if it failed for good."""
-        only(task, "cachingOptions", "componentRef", "dependentTasks", "inputs", "retryPolicy", "taskInfo")
         assert task["cachingOptions"] == {}, "Kubeflow's cache would answer"
         inputs = {k: _value(v, run, values, outputs) for k, v in task.get("inputs", {}).get("parameters", {}).items()}
         component = only(
@@ -171,13 +192,25 @@ class Backend:
             assert "{{" not in argument, argument
             arguments.append(argument)
         log = folder / "log"
-        with open(log, "w") as file:
-            process = subprocess.Popen(arguments, env=self._environment(label), cwd=folder, stdout=file, stderr=file)
-        while process.poll() is None:
+        poll, end = self._start(arguments, self._environment(label), folder, log)
+        while (status := poll()) is None:
             if kill and "Going to run a new execution:" in log.read_text():
-                process.kill()
+                end()
             time.sleep(0.05)
-        return Step(process.returncode, log.read_text())
+        return Step(status, log.read_text())
+
+    def _start(
+        self, arguments: list[str], environment: dict[str, str], folder: Path, log: Path
+    ) -> tuple[Callable, ...]:
+        """Starts a command; returns what asks for its exit status and what kills it."""
+        if self._warm is not None:
+            python, dash_m, *command = arguments
+            assert (python, dash_m) == (sys.executable, "-m")
+            process = self._warm.module(command, environment, folder, log)
+        else:
+            with open(log, "w") as file:
+                process = subprocess.Popen(arguments, env=environment, cwd=folder, stdout=file, stderr=file)
+        return process.poll, process.kill
 
     def _environment(self, label: str) -> dict[str, str]:
         platform = only(self._platform[label], "pvcMount", "secretAsEnv", "nodeSelector")

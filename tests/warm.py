@@ -14,10 +14,12 @@ import json
 import logging
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,12 +114,14 @@ class Warm:
             env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
         self._started: list[Process] = []
+        self._asking = threading.Lock()
         assert self._process.stdout.readline() == "ready\n"
 
     def ask(self, question: dict) -> int | None:
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        with self._asking:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
 
     def segpipe(self, bench, *arguments, fault: dict | None = None) -> Process:
         """Starts `segpipe` on a bench's workspace."""
@@ -128,6 +132,18 @@ class Warm:
         """Starts what `tfx run create` starts: pipeline/local_runner.py as a script."""
         environment = {"SEGPIPE_WORKSPACE": str(bench.workspace), "SEGPIPE_CONFIG": str(bench.config)}
         return self._start({"environment": environment}, fault)
+
+    def module(self, command: list[str], environment: dict[str, str], folder: Path, log: Path) -> Process:
+        """Starts what `python -m` starts.
+
+        Args:
+          command: the module and its arguments.
+          environment: all of it.
+          folder: to start in.
+          log: file that gets both outputs.
+        """
+        log.touch()
+        return self._start({"module": command, "environment": environment, "cwd": str(folder), "log": str(log)}, None)
 
     def run(self, bench, *arguments, status: int = 0, fault: dict | None = None) -> Process:
         """Runs the pipeline to its end and insists on the exit status."""
@@ -202,7 +218,8 @@ def _become(question: dict) -> None:
     """Turns a forked process into the command."""
     os.setsid()
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
-        target = os.open(os.path.join(question["folder"], name), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        path = question.get("log") or os.path.join(question["folder"], name)
+        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(target, descriptor)
         os.close(target)
     if question["fault"]:
@@ -212,6 +229,12 @@ def _become(question: dict) -> None:
 
         sys.argv = ["segpipe"]
         main(question["segpipe"])
+    elif "module" in question:
+        os.environ.clear()
+        os.environ.update(question["environment"])
+        os.chdir(question["cwd"])
+        sys.argv = question["module"]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
         from pipeline import local_runner
 

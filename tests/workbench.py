@@ -46,6 +46,16 @@ def drawn(folder: Path, photos: int = 32, seed: int = 17) -> Path:
     return folder
 
 
+def with_unknown_breed(dataset: Path) -> Path:
+    """The dataset with one photo that is called what the schema does not know: Unicorn."""
+    for folder, suffix in (("images", ".jpg"), ("annotations/trimaps", ".png")):
+        victim = sorted((dataset / folder).glob("*_1" + suffix))[0]
+        victim.rename(victim.with_name("Unicorn_1" + suffix))
+    with open(dataset / "annotations" / "trainval.txt", "a") as file:
+        file.write("Unicorn_1 1 1 1\n")
+    return dataset
+
+
 def copy_source(folder: Path) -> Path:
     """A copy of what is installed, to edit or to build from."""
     for package in ("pipeline", "components", "trainer", "schema"):

@@ -5,14 +5,17 @@
     learner.fit(progress.steps, batches, held_out, report, progress, checkpoint)
     checkpoint.remove()
 
-TFX gives each execution folders of its own, so the file lies outside of them.
+TFX gives each execution folders of its own, so the file lies outside of them. Two runs that train the same thing at
+once share it, which is right whoever wrote it last: they agree bit for bit.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import time
+import uuid
 import zipfile
 from dataclasses import dataclass, field
 
@@ -60,13 +63,14 @@ class Checkpoint:
 
     def __init__(self, folder: str, key: str, seconds: float, writer: bool = True):
         self._path, self._seconds, self._writer = os.path.join(folder, key + _SUFFIX), seconds, writer
+        self._part = f"{self._path}.{uuid.uuid4().hex[:8]}.part"
         self._written = time.monotonic()
         if not writer:
             return
         tf.io.gfile.makedirs(folder)
-        others = [os.path.join(folder, name) for name in tf.io.gfile.listdir(folder) if not name.startswith(key)]
-        for path in sorted(others, key=lambda path: tf.io.gfile.stat(path).mtime_nsec)[:-_OTHERS_KEPT]:
-            tf.io.gfile.remove(path)
+        others = [os.path.join(folder, name) for name in tf.io.gfile.listdir(folder) if name != key + _SUFFIX]
+        for path in sorted(others, key=_age)[:-_OTHERS_KEPT]:
+            _remove(path)
 
     def is_due(self) -> bool:
         return self._writer and time.monotonic() - self._written >= self._seconds
@@ -78,16 +82,14 @@ class Checkpoint:
         arrays["losses"] = np.array([np.asarray(loss) for loss in progress.losses], np.float32)
         buffer = io.BytesIO()
         np.savez(buffer, facts=json.dumps(facts), **arrays)
-        part = self._path + ".part"
         try:
-            with tf.io.gfile.GFile(part, "wb") as file:
+            with tf.io.gfile.GFile(self._part, "wb") as file:
                 file.write(buffer.getvalue())
         except tf.errors.OpError:
             # A full disk: the checkpoint of before stays, and half of this one would only take its space.
-            if tf.io.gfile.exists(part):
-                tf.io.gfile.remove(part)
+            _remove(self._part)
             raise
-        tf.io.gfile.rename(part, self._path, overwrite=True)
+        tf.io.gfile.rename(self._part, self._path, overwrite=True)
         self._written = time.monotonic()
 
     def restore(self, variables: list[keras.Variable]) -> Progress | None:
@@ -107,6 +109,9 @@ class Checkpoint:
         except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, OSError) as error:
             note("%s: cannot be used (%s); training starts afresh", self._path, error)
             return None
+        except tf.errors.NotFoundError:
+            # The same training beside this one came to its end.
+            return None
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         return progress
@@ -119,5 +124,18 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Deletes the file, once what it would save is safe elsewhere."""
-        if self._writer and tf.io.gfile.exists(self._path):
-            tf.io.gfile.remove(self._path)
+        if self._writer:
+            _remove(self._path)
+
+
+def _age(path: str) -> int:
+    """When a file was written, in nanoseconds; one that is gone meanwhile is the oldest."""
+    try:
+        return tf.io.gfile.stat(path).mtime_nsec
+    except tf.errors.NotFoundError:
+        return 0
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(tf.errors.NotFoundError):
+        tf.io.gfile.remove(path)

@@ -7,21 +7,14 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from workbench import Bench, drawn, executed
+from workbench import Bench, drawn, executed, with_unknown_breed
 
 pytestmark = pytest.mark.e2e
 
 
 def test_an_anomaly_stops_the_run_before_transform_and_is_named(tmp_path):
-    dataset = drawn(tmp_path / "drawn")
-    for folder, suffix in (("images", ".jpg"), ("annotations/trimaps", ".png")):
-        victim = sorted((dataset / folder).glob("*_1" + suffix))[0]
-        victim.rename(victim.with_name("Unicorn_1" + suffix))
-    lists = dataset / "annotations"
-    with open(lists / "trainval.txt", "a") as file:
-        file.write("Unicorn_1 1 1 1\n")
     bench = Bench(tmp_path)
-    bench.ingest(dataset)
+    bench.ingest(with_unknown_breed(drawn(tmp_path / "drawn")))
     done = bench.segpipe("run", "--config", bench.config, status=3)
     assert "refused, nothing is pushed" in done.stderr and "breed" in done.stderr and "Unicorn" in done.stderr
     run = bench.status()["runs"][-1]

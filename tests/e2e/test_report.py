@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import chromium, needs_chromium, tab
-from workbench import NODES, Bench, drawn
+from workbench import NODES, Bench, drawn, with_unknown_breed
 
 from components.errors import RefusedError, SegpipeError
 
@@ -77,13 +77,7 @@ def told(tmp_path_factory) -> Told:
     bench.sections = HIGH_GATE
     told.run("gate")
     told.run("canary", RefusedError, "broken_model.run_fn")
-    dataset = drawn(bench.folder / "strange", seed=5)
-    for folder, suffix in (("images", ".jpg"), ("annotations/trimaps", ".png")):
-        victim = sorted((dataset / folder).glob("*_1" + suffix))[0]
-        victim.rename(victim.with_name("Unicorn_1" + suffix))
-    with open(dataset / "annotations" / "trainval.txt", "a") as file:
-        file.write("Unicorn_1 1 1 1\n")
-    bench.ingest(dataset)
+    bench.ingest(with_unknown_breed(drawn(bench.folder / "strange", seed=5)))
     told.run("anomaly", RefusedError)
     return told
 

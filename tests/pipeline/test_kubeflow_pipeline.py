@@ -28,23 +28,41 @@ def containers(spec: dict) -> dict:
     }
 
 
+def tasks_of(spec: dict) -> dict:
+    """The tasks of the group that the exit handler follows."""
+    (group,) = [component["dag"] for component in spec["components"].values() if "dag" in component]
+    return group["tasks"]
+
+
 def test_a_pipeline_compiles_without_a_project_of_ones_own(tmp_path):
     done = CliRunner().invoke(main, ["compile", "--engine", "kubeflow", "--output", str(tmp_path / "p.yaml")])
     assert done.exit_code == 0, done.output
     assert f"wrote {tmp_path / 'p.yaml'}, for source-" in done.output
     spec, _ = yaml.safe_load_all((tmp_path / "p.yaml").read_text())
-    assert set(containers(spec)) == {name.lower() for name in NODES} | {"plan", "verdict"}
+    assert set(containers(spec)) == {name.lower() for name in NODES} | {"plan", "verdict", "report"}
     assert str(tmp_path) not in (tmp_path / "p.yaml").read_text()
 
 
 def test_no_step_is_taken_from_kubeflows_cache_and_each_waits_for_what_it_reads(tmp_path):
-    tasks = compiled(tmp_path)[0]["root"]["dag"]["tasks"]
+    tasks = tasks_of(compiled(tmp_path)[0])
     assert all(task["cachingOptions"] == {} for task in tasks.values())
     assert set(tasks["verdict"]["dependentTasks"]) == {name.lower() for name in NODES}
     assert set(tasks["segmentationevaluator"]["dependentTasks"]) >= {"trainer", "latestblessedmodel", "modelcanary"}
     assert tasks["latestblessedmodel"]["dependentTasks"] == ["plan"]
-    runs = [task["inputs"]["parameters"]["run"] for name, task in tasks.items() if name != "plan"]
+    runs = [task["inputs"]["parameters"]["run"] for task in tasks.values()]
     assert runs == [{"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}] * len(runs)
+
+
+def test_the_report_is_made_when_the_group_of_all_steps_has_ended_however_it_did(tmp_path):
+    tasks = compiled(tmp_path)[0]["root"]["dag"]["tasks"]
+    report = tasks.pop("report")
+    assert report["dependentTasks"] == list(tasks)
+    assert report["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert report["retryPolicy"]["maxRetryCount"] == 2 and report["cachingOptions"] == {}
+
+
+def test_what_the_verdict_says_is_not_asked_for_again(tmp_path):
+    assert "retryPolicy" not in tasks_of(compiled(tmp_path)[0])["verdict"]
 
 
 def test_a_container_gets_what_all_get_but_for_what_differs(tmp_path):
@@ -72,7 +90,7 @@ def test_a_container_gets_what_all_get_but_for_what_differs(tmp_path):
         "memoryLimit": 34.359738368,
         "accelerator": {"count": "1", "type": "nvidia.com/gpu"},
     }
-    tasks = spec["root"]["dag"]["tasks"]
+    tasks = tasks_of(spec)
     assert tasks["transform"]["retryPolicy"]["maxRetryCount"] == 1
     assert "retryPolicy" not in tasks["trainer"]
     assert platform["exec-trainer"]["nodeSelector"] == {"labels": {"gpu": "a100"}}
@@ -111,7 +129,7 @@ def test_a_warm_start_and_a_golden_span_have_their_steps(tmp_path):
 @pytest.mark.parametrize(
     "kubeflow, sentence",
     [
-        ({"steps": {"Traner": {}}}, r"kubeflow.steps: 'Traner' is none of the steps Plan, .*Trainer.*, Verdict"),
+        ({"steps": {"Traner": {}}}, r"kubeflow.steps: 'Traner' is none of the steps Plan, .*Trainer.*, Report"),
     ],
 )
 def test_a_step_that_is_not_there_is_refused(tmp_path, kubeflow, sentence):

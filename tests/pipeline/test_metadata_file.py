@@ -11,7 +11,7 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from stored_runs import Store, evaluated, pushed
 
-from components.errors import SegpipeError
+from components.errors import SegpipeError, UsageError
 from pipeline.metadata_file import BACKUP, back_up, exists, snapshot, upgrade
 from pipeline.records import list_runs
 
@@ -95,6 +95,13 @@ def test_a_database_that_is_gone_is_told_only_where_it_knew_artifacts(tmp_path, 
             (tmp_path / "metadata.db").write_bytes(content)
         with pytest.raises(SegpipeError, match=r"metadata\.db: is gone, but .*/pipeline_root holds what earlier runs"):
             list_runs(store.path)
+
+
+def test_a_workspace_whose_runs_are_on_a_server_says_so(tmp_path):
+    (tmp_path / "ir").mkdir()
+    (tmp_path / "pipeline_root" / "Trainer").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"metadata\.db: is not there, .* on a server; name that with --metadata"):
+        exists(str(tmp_path / "metadata.db"))
 
 
 def test_a_copy_brings_everything_back(tmp_path, store):

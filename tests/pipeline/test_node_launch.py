@@ -4,14 +4,18 @@ import pytest
 from metadata_service import metadata_service
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler.compiler import Compiler
+from tfx.dsl.component.experimental.annotations import OutputArtifact
+from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
-from components.errors import SegpipeError, UsageError
+from components.errors import RefusedError, SegpipeError, UsageError
+from components.refusal import refuse
 from pipeline.node_launch import launch_node, node_ids, register_types
+from pipeline.records import read_run
 from pipeline.remote_metadata import PASSWORD, connect, connection
 from pipeline.stored_ir import ir_path, load_ir, store_ir
 
@@ -26,6 +30,26 @@ def pipeline(root):
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("Latest")
     return Compiler().compile(Pipeline(pipeline_name="own", pipeline_root=str(root), components=[resolver]))
+
+
+ASKED = []
+"""What each execution of a component below left here."""
+
+
+@component
+def Refuses(blessing: OutputArtifact[standard_artifacts.ModelBlessing]):
+    ASKED.append("refuses")
+    refuse(blessing.uri, ["too dark", "too small"])
+
+
+@component
+def Raises(blessing: OutputArtifact[standard_artifacts.ModelBlessing]):
+    ASKED.append("raises")
+    raise RuntimeError("boom\nin the second line")
+
+
+def pipeline_of(root, node):
+    return Compiler().compile(Pipeline(pipeline_name="own", pipeline_root=str(root), components=[node]))
 
 
 @pytest.fixture
@@ -64,6 +88,27 @@ def test_a_try_closes_what_the_one_before_left_running(tmp_path, address):
     store.put_executions([killed])
     assert launch_node(pipeline(tmp_path), "Latest", "run-7", connection(address))
     assert states(address) == ["FAILED", finished]
+
+
+def test_a_node_that_has_refused_refuses_again_in_the_same_run_without_being_asked(tmp_path, address):
+    ASKED.clear()
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="^too dark; too small$"):
+            launch_node(pipeline_of(tmp_path, Refuses()), "Refuses", "run-7", connection(address))
+    assert (ASKED, states(address)) == (["refuses"], ["FAILED"])
+    with pytest.raises(RefusedError):
+        launch_node(pipeline_of(tmp_path, Refuses()), "Refuses", "run-8", connection(address))
+    assert ASKED == ["refuses"] * 2, "another run asks for itself"
+
+
+def test_what_a_node_raises_is_recorded_in_one_line_and_it_is_tried_again(tmp_path, address):
+    ASKED.clear()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="boom"):
+            launch_node(pipeline_of(tmp_path, Raises()), "Raises", "run-7", connection(address))
+    assert (ASKED, states(address)) == (["raises"] * 2, ["FAILED"])
+    run = read_run(connect(address), "run-7", str(tmp_path))
+    assert (run.verdict, run.nodes["Raises"].parameters["error"].string_value) == ("failed", "RuntimeError: boom")
 
 
 def test_a_pipeline_of_any_length_is_stored_once_and_read_back(tmp_path):

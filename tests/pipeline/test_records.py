@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+from metadata_service import metadata_service
 from rich.console import Console
 from stored_runs import GOOD, REFUSED, Store, blessed_by_hand, evaluated, pushed, refused
 
 from components.errors import SegpipeError
-from pipeline.records import INFERENCE, list_runs, newest_run, run_summary
+from pipeline.records import INFERENCE, list_runs, newest_run, run_summary, runs_of
+from pipeline.run_setup import RunSetup, write_setup
 from pipeline.tables import result_lines, runs_table, scores_table
+from pipeline.workspace import Workspace
 
 
 @pytest.fixture
@@ -34,6 +37,25 @@ def test_a_run_that_pushed_no_second_copy_is_unchanged(store, state, new):
     evaluated(store, "r1", GOOD)
     pushed(store, "r1", state, new=new)
     assert [(run.verdict, run.version) for run in list_runs(store.path)] == [("unchanged", 17)]
+
+
+def test_a_run_on_a_server_goes_on_until_its_exit_handler_has_begun(store, tmp_path):
+    setup = RunSetup(config={}, engine="kubeflow", versions={}, commit=None, source="s")
+    store.node("r1", "Trainer", "COMPLETE")
+    store.node("r2", "Trainer", "RUNNING")
+    store.node("r3", "Trainer", "RUNNING")
+    with metadata_service(store.path) as address:
+        workspace = Workspace.at(str(tmp_path), address)
+        write_setup(workspace, "r2", setup.model_copy(update={"ended": 1.0}))
+        write_setup(workspace, "r3", setup)
+        assert [run.verdict for run in runs_of(workspace)] == ["running", "interrupted", "running"]
+        assert [run.run_id for run in runs_of(workspace, newest=2)] == ["r2", "r3"]
+
+
+def test_a_step_that_failed_alone_says_what_it_raised(store):
+    store.node("r1", "Trainer", "FAILED", parameters={"error": "RuntimeError: boom"})
+    (run,) = list_runs(store.path)
+    assert (run.verdict, run.reasons) == ("failed", ["Trainer failed: RuntimeError: boom"])
 
 
 def test_a_model_that_the_gate_refused_says_why(store):

@@ -9,12 +9,13 @@ from pathlib import Path
 import ml_metadata
 import pytest
 from click.testing import CliRunner, Result
+from metadata_service import metadata_service
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from stored_runs import GOOD, Store, evaluated, pushed
 
 from components.pusher.versions import list_versions, live_version, origin, publish, read_pushed, reason_not_to_push
 from pipeline.cli import main
-from pipeline.records import list_runs
+from pipeline.records import list_runs, runs_of
 from pipeline.rollback import complete_rollback
 from pipeline.workspace import Workspace
 
@@ -111,6 +112,20 @@ def test_the_version_and_the_status_say_who_when_why_and_from_where(three):
     rows = {line.split()[0]: line for line in status.splitlines()}
     assert f"{new} (live)" in rows["b"] and f"live again, rolled back by {left.by}: {REASON}" in rows["b"]
     assert f"rolled back by {left.by}: {REASON}" in rows["c"] and "live" not in rows["c"]
+
+
+def test_it_is_recorded_on_the_server_that_has_the_runs(three, tmp_path):
+    served, _ = three
+    elsewhere = tmp_path / "of-a-server.db"
+    os.rename(served.store.path, elsewhere)
+    served.store.path = str(elsewhere)
+    with metadata_service(str(elsewhere)) as address:
+        result = served.roll_back("--metadata", address)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert complete_rollback(Workspace.at(served.workspace.root, address)) is None, "it is complete"
+        (left,) = [run.rollback for run in runs_of(Workspace.at(served.workspace.root, address)) if run.run_id == "c"]
+    assert (left.reason, served.served(), served.baseline()) == (REASON, "b", "b")
+    assert not os.path.exists(served.workspace.metadata)
 
 
 def test_a_second_rollback_goes_further_back_and_not_to_what_the_first_left(three):

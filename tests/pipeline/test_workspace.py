@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_every_path_is_absolute_and_in_the_workspace(tmp_path, monkeypatch):
     paths = [getattr(workspace, name) for name in names]
     assert {os.path.dirname(path) for path in paths} == {str(tmp_path / "here")}
     assert len(set(paths)) == len(paths)
+
+
+def test_a_writer_that_waits_writes_when_the_first_has_ended(tmp_path):
+    with holder(tmp_path) as process:
+        own = Workspace.at(str(tmp_path))
+        with pytest.raises(SegpipeError, match="is in use by segpipe ingest"), own.writer("plan", wait=0.2):
+            pass
+        threading.Timer(0.3, process.kill).start()
+        with own.writer("plan", wait=60):
+            assert process.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_a_second_writer_is_refused_and_told_who_the_first_is(tmp_path):

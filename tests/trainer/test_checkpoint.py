@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -117,6 +118,31 @@ def test_only_the_newest_two_of_other_trainings_are_kept(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["c.npz", "d.npz", "mine.npz"]
     mine.remove()
     assert sorted(os.listdir(tmp_path)) == ["c.npz", "d.npz"]
+
+
+def test_two_runs_that_train_the_same_thing_at_once_do_not_break_each_others_checkpoint(tmp_path):
+    failed = []
+
+    def train(value: int) -> None:
+        try:
+            for step in range(150):
+                checkpoint, held = Checkpoint(str(tmp_path), "mine", 0), variables()
+                found = checkpoint.restore(held)
+                # Whole, whoever wrote it: the step says with which value.
+                assert found is None or values(held) == values(variables(found.step))
+                checkpoint.save(variables(value), Progress(20, value))
+                if step % 10 == value:
+                    checkpoint.remove()
+        except BaseException as error:  # noqa: BLE001, it is raised in the test's own thread
+            failed.append(error)
+
+    threads = [threading.Thread(target=train, args=(value,)) for value in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert [name for name in os.listdir(tmp_path) if name != "mine.npz"] == []
 
 
 def test_a_key_stands_for_content_in_any_order():
