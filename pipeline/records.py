@@ -3,7 +3,7 @@
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ml_metadata.metadata_store import metadata_store
@@ -187,7 +187,7 @@ def _read(
         if run.verdict == "running" and run.run_id not in going:
             run.verdict = "interrupted"
         if run.verdict == "failed":
-            run.reasons = _raised(run) or _failure(run, workspace)
+            run.reasons = raised(run) or _failure(run, workspace)
     return runs
 
 
@@ -225,7 +225,7 @@ def _run(store: metadata_store.MetadataStore, context: metadata_store_pb2.Contex
     started = executions[0].create_time_since_epoch if executions else context.create_time_since_epoch
     example_gen = nodes.get("SpanExampleGen")
     window = None if example_gen is None else example_gen.parameters["window"].string_value
-    return RunRecord(context.name, started / 1000, nodes, window, _spans(window))
+    return RunRecord(context.name, started / 1000, nodes, window, spans_of(window))
 
 
 def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> NodeRecord:
@@ -238,18 +238,31 @@ def _node(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Exe
     return NodeRecord(pipeline, name, execution.id, state, spent / 1000, execution.custom_properties)
 
 
-def _spans(window: str | None) -> list[int]:
+def spans_of(window: str | None) -> list[int]:
+    """Numbers of the spans of a window, ascending; empty if its file is gone."""
     known = window is not None and os.path.isfile(window)
     return [span.number for span in read_record(window, Window).spans] if known else []
 
 
 def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -> None:
-    """Fills in verdict, reasons, summary, golden, version and blessing from the nodes' outputs."""
+    judged(run, lambda node: _refusal(pipeline_root, node), blessings)
+
+
+def judged(
+    run: RunRecord, reasons_of: Callable[[NodeRecord], list[str]], blessings: dict[str, Blessing] | None = None
+) -> None:
+    """Fills in verdict, reasons, summary, golden, version and blessing from the nodes' outputs.
+
+    Args:
+      run: what its nodes left.
+      reasons_of: why a node refused; empty if it did not.
+      blessings: see `read_blessings`.
+    """
     run.summary, run.golden = _evaluation(run, "SegmentationEvaluator"), _golden(run)
     states = {node.state for node in run.nodes.values()}
     for name in GATES:
         if name in run.nodes and run.nodes[name].state == "failed":
-            run.reasons = _refusal(pipeline_root, run.nodes[name])
+            run.reasons = reasons_of(run.nodes[name])
     if run.reasons:
         run.verdict = "refused"
     elif "failed" in states or "canceled" in states:
@@ -268,10 +281,12 @@ def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -
         if ROLLED_BACK in pushed.custom_properties:
             who = pushed.custom_properties[ROLLED_BACK].string_value
             run.reasons.append(f"its model was {who}; segpipe rollback VERSION returns to it")
-        _bless(run, pipeline_root, blessings, bool(pushed.custom_properties[LIVE].int_value))
+        _bless(run, reasons_of, blessings or {}, bool(pushed.custom_properties[LIVE].int_value))
 
 
-def _bless(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing], live: bool) -> None:
+def _bless(
+    run: RunRecord, reasons_of: Callable[[NodeRecord], list[str]], blessings: dict[str, Blessing], live: bool
+) -> None:
     """Says of a run that the gate refused what became of `segpipe bless`, before it or after it.
 
     A later run that takes a blessed model from the cache is refused again; nothing is wrong while that model is live.
@@ -283,7 +298,7 @@ def _bless(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing], l
         run.verdict = "unchanged" if live else "blessed"
         run.blessing, run.version = blessing, blessing.version
     elif attempt is not None and attempt.state == "failed":
-        run.reasons += _refusal(pipeline_root, attempt)
+        run.reasons += reasons_of(attempt)
 
 
 def _roll_back(run: RunRecord, rollbacks: list[RecordedRollback]) -> None:
@@ -310,7 +325,7 @@ def _golden(run: RunRecord) -> dict | None:
     return {"span": examples.custom_properties["span"].int_value} | measured
 
 
-def _raised(run: RunRecord) -> list[str]:
+def raised(run: RunRecord) -> list[str]:
     """What nodes raised that ran in a container of their own, a sentence each."""
     broken = [node for node in run.nodes.values() if node.state == "failed" and ERROR in node.parameters]
     return [f"{node.name} failed: {node.parameters[ERROR].string_value}" for node in broken]

@@ -44,7 +44,11 @@ def write_report(workspace: Workspace, name: str) -> str:
       UsageError: if there is no such run.
     """
     runs = runs_of(workspace)
-    run = find_run(workspace, name, runs)
+    return write_report_of(workspace, find_run(workspace, name, runs), runs)
+
+
+def write_report_of(workspace: Workspace, run: RunRecord, runs: Sequence[RunRecord]) -> str:
+    """As `write_report`; for arguments see `collect_facts`."""
     facts = collect_facts(workspace, run, runs)
     from components.run_report.report import write_report_files
 
@@ -88,8 +92,13 @@ def stored_records(run: RunRecord, runs: Sequence[RunRecord]) -> Stored:
         training=uri("Trainer", "model_run"),
         counts=left("Conservation", "blessing", _COUNTS),
         drift=left("AnomalyGate", "blessing", _DRIFT),
-        canary=canary and {k: canary.custom_properties[k].double_value for k in ("latency_ms", "memory_mb")},
+        canary=canary and {k: _number(canary.custom_properties[k]) for k in ("latency_ms", "memory_mb")},
     )
+
+
+def _number(value) -> float:
+    """A value of MLMD; where it went through JSON, a whole number became an integer."""
+    return value.double_value or float(value.int_value)
 
 
 def _parameter(run: RunRecord, node: str, name: str) -> str | None:

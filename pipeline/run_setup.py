@@ -26,7 +26,7 @@ class RunSetup(Record):
 
     Attributes:
       config: every setting, what looks like a secret hidden.
-      engine: `local`, `beam` or `kubeflow`.
+      engine: `local`, `beam`, `kubeflow` or `vertex`.
       versions: package -> version, `python` and `system` among them.
       commit: of the git repository that the source is in, with `+` if files differ from it; None outside of one.
       source: fingerprint of all source that a run can reach.

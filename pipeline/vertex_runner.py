@@ -1,7 +1,7 @@
 """Compiles the pipeline for Vertex AI: the DAG of every engine, as a job that the service can run.
 
 What a run reads (window, comparisons, golden window, schema) are parameters of the job, so one compiled file serves
-every span.
+every span. An exit handler makes the report (`pipeline.vertex_report`).
 """
 
 import json
@@ -16,6 +16,8 @@ from pipeline.remote import inputs_of, places_at
 from pipeline.vertex_settings import NodeResources
 
 COMMAND = ["python", "-m", "pipeline.vertex_step"]
+# As TFX names it.
+_GROUP = "tfx-dag"
 
 
 def compile_job(config: Config) -> dict:
@@ -32,20 +34,26 @@ def compile_job(config: Config) -> dict:
     """
     _refuse(config)
     from tfx.orchestration.data_types import RuntimeParameter
+    from tfx.orchestration.kubeflow.decorators import FinalStatusStr
     from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 
     from pipeline.dag import create_pipeline
+    from pipeline.vertex_report import RunReport
 
     settings = config.vertex
     parameters = {name: RuntimeParameter(name=name, ptype=str) for name in inputs_of(config)}
     places = places_at(settings.root, parameters)
     pipeline = create_pipeline(config, places, after_push=lambda pusher: _registry(pusher, config))
-    nodes = {node.id: node for node in pipeline.components}
+    told = config.model_dump_json(exclude_defaults=True, exclude={"kubeflow", "schema_file"})
+    report = RunReport(root=settings.root, config=told, status=FinalStatusStr())
+    nodes = {node.id: node for node in [*pipeline.components, report]}
     _equip(nodes, settings.resources)
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(default_image=settings.image, default_commands=COMMAND, use_pipeline_spec_2_1=True)
     )
+    runner.set_exit_handler(report)
     job = runner.run(pipeline, write_out=False)
+    _hand_on_parameters(job["pipelineSpec"])
     if settings.training is not None:
         from pipeline.vertex_training import training_command
 
@@ -53,6 +61,19 @@ def compile_job(config: Config) -> dict:
         executors["Trainer_executor"]["container"]["command"] = training_command(settings)
     # TFX adds labels of its own making; what the user named is what the job is found by.
     return job | {"labels": settings.labels}
+
+
+def tasks_of(job: dict) -> dict:
+    """The tasks of a job that are no exit handler."""
+    return job["pipelineSpec"]["components"][_GROUP]["dag"]["tasks"]
+
+
+def _hand_on_parameters(spec: dict) -> None:
+    """Gives the group of tasks that an exit handler needs the parameters of the job, which TFX leaves out."""
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    spec["components"][_GROUP]["inputDefinitions"] = {"parameters": dict(parameters)}
+    handed = {name: {"componentInputParameter": name} for name in parameters}
+    spec["root"]["dag"]["tasks"][_GROUP]["inputs"] = {"parameters": handed}
 
 
 def compile_to(config: Config, output: str) -> str:
@@ -67,7 +88,7 @@ def compile_to(config: Config, output: str) -> str:
         json.dump(job, file, indent=1, sort_keys=True)
         file.write("\n")
     os.replace(part, output)
-    told = f"wrote {output}, {len(job['pipelineSpec']['root']['dag']['tasks'])} tasks"
+    told = f"wrote {output}, {len(tasks_of(job))} tasks and the report"
     placeholders = config.vertex.placeholders()
     if placeholders:
         named = ", ".join(f"vertex.{name}" for name in placeholders)

@@ -2,9 +2,10 @@
 
 Vertex AI mounts `gs://BUCKET` at `/gcs/BUCKET`, and some executors need files that the operating system can open. So
 addresses that a node is handed are replaced by paths, and paths that it hands back by addresses. A node that Dataflow
-runs keeps the addresses: its workers have no mount.
+runs keeps the addresses: its workers have no mount. What the container was told and how it ended is noted for the
+report (`pipeline.vertex_record`).
 
-SEGPIPE_BUCKETS names another folder that holds the buckets.
+Exit status: 0 done, 1 failed, 3 refused by a gate. SEGPIPE_BUCKETS names another folder that holds the buckets.
 """
 
 import json
@@ -14,36 +15,20 @@ import sys
 from absl import app
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as tfx_step
 
+from components.errors import SegpipeError
 from components.trainer import RUN_ID
 from pipeline.newest import followed
+from pipeline.vertex_record import addressed, mounted, recorded
 
-BUCKETS = "SEGPIPE_BUCKETS"
-_SCHEME = "gs://"
 _INVOCATION = "--json_serialized_invocation_args"
 
 
-def mounted(text: str, buckets: str) -> str:
-    """Text with every address of a bucket replaced by its path."""
-    return text.replace(_SCHEME, buckets + "/")
-
-
-def addressed(value, buckets: str):
-    """Plain data with every string that is a path below the buckets replaced by its address."""
-    if isinstance(value, dict):
-        return {key: addressed(inner, buckets) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [addressed(inner, buckets) for inner in value]
-    if isinstance(value, str) and value.startswith(buckets + "/"):
-        return _SCHEME + value.removeprefix(buckets + "/")
-    return value
-
-
-def _follow(invocation: str, job: str, buckets: str) -> str:
+def _follow(invocation: str, job: str) -> str:
     """The arguments of a node with what its job reads, where a schedule names only the newest."""
     content = json.loads(invocation)
     inputs = content.get("inputs", {})
     if "parameterValues" in inputs:
-        inputs["parameterValues"] = followed(inputs["parameterValues"], job, lambda root: mounted(root, buckets))
+        inputs["parameterValues"] = followed(inputs["parameterValues"], job, mounted)
     return json.dumps(content)
 
 
@@ -59,20 +44,27 @@ def main() -> None:
     output_file = json.loads(arguments[place])["outputs"]["outputFile"]
     # <root>/<project number>/<job>/<task>_<number>/executor_output.json
     os.environ[RUN_ID] = output_file.split("/")[-3]
-    buckets = os.environ.get(BUCKETS, "/gcs").rstrip("/")
-    arguments[place] = _follow(arguments[place], os.environ[RUN_ID], buckets)
+    arguments[place] = _follow(arguments[place], os.environ[RUN_ID])
     on_mount = _runner(arguments) == "DirectRunner"
     if on_mount:
-        arguments[place] = mounted(arguments[place], buckets)
-        output_file = mounted(output_file, buckets)
+        arguments[place] = mounted(arguments[place])
+        output_file = mounted(output_file)
 
-    def run(parsed) -> None:
+    def work(parsed) -> None:
         tfx_step.main(parsed)
         if on_mount:
             with open(output_file, encoding="utf-8") as file:
                 written = json.load(file)
             with open(output_file, "w", encoding="utf-8") as file:
-                json.dump(addressed(written, buckets), file)
+                json.dump(addressed(written), file)
+
+    def run(parsed) -> None:
+        try:
+            with recorded(json.loads(arguments[place])):
+                work(parsed)
+        except SegpipeError as error:
+            print(f"segpipe: {error}", file=sys.stderr, flush=True)
+            sys.exit(error.exit_status)
 
     app.run(run, argv=[sys.argv[0], *arguments], flags_parser=lambda argv: tfx_step._parse_flags(argv[1:]))
 

@@ -3,7 +3,9 @@
 What it takes for granted of the service:
 
 - A task starts when all tasks that it names in `dependentTasks`, or takes an artifact of, have succeeded; the first
-  failure ends the job. Here one runs at a time.
+  failure ends the group of tasks that a job has. Here one runs at a time.
+- The exit handler starts when that group has ended, however it did, and `taskFinalStatus` is the group's
+  PipelineTaskFinalStatus as JSON. It does not change what becomes of the job.
 - `{{$}}` in an argument is the ExecutorInput as JSON. An output artifact is at
   `<gcsOutputDirectory>/<project number>/<job>/<task>_<number>/<key>`, and `executor_output.json` beside it is where the
   container says what it made of them.
@@ -28,6 +30,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import yaml
+from warm import Warm
 
 _JOB = {"displayName", "labels", "pipelineSpec", "runtimeConfig"}
 _SPEC = {"components", "deploymentSpec", "pipelineInfo", "root", "schemaVersion", "sdkVersion"}
@@ -65,11 +68,15 @@ class Service:
       buckets: folder that holds a folder per bucket.
       artifacts: of all jobs, in the order in which they were made.
       started: task and arguments of every container, in the order in which they ran.
+      said: what the last job's containers wrote, by task.
+      warm: containers are forked from it, which saves each of them the imports; None runs the commands as they are.
     """
 
     buckets: Path
     artifacts: list[dict] = field(default_factory=list)
     started: list[tuple[str, list[str]]] = field(default_factory=list)
+    said: dict[str, str] = field(default_factory=dict)
+    warm: Warm | None = None
 
     def run(self, job: dict, name: str, parameters: dict[str, str]) -> dict[str, dict[str, list[dict]]]:
         """Runs a job.
@@ -84,38 +91,62 @@ class Service:
 
         Raises:
           NotImplementedError: if the job has a field that is not implemented.
-          AssertionError: if a container fails; it has the end of what it wrote.
+          AssertionError: if a container fails, after the exit handler; it has the end of what it wrote.
         """
+        self.said = {}
         spec = only(job, _JOB)["pipelineSpec"]
         only(spec, _SPEC), only(spec["deploymentSpec"], {"executors"})
         only(spec["root"], {"dag", "inputDefinitions"}), only(spec["root"]["dag"], {"tasks"})
         root = only(job["runtimeConfig"], {"gcsOutputDirectory"})["gcsOutputDirectory"]
         declared = only(spec["root"]["inputDefinitions"], {"parameters"})["parameters"]
         assert declared.keys() == parameters.keys(), "the service refuses missing and unknown parameters"
-        tasks = spec["root"]["dag"]["tasks"]
+        outer = spec["root"]["dag"]["tasks"]
+        ((last, exit_task),) = [(n, task) for n, task in outer.items() if "triggerPolicy" in task]
+        ((group, whole),) = [(n, task) for n, task in outer.items() if n != last]
+        only(exit_task, _TASK | {"triggerPolicy"}), only(whole, {"componentRef", "inputs", "taskInfo"})
+        assert exit_task["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+        assert exit_task["dependentTasks"] == [group]
+        inner = only(spec["components"][whole["componentRef"]["name"]], {"dag", "inputDefinitions"})
+        handed = only(whole.get("inputs", {}), {"parameters"}).get("parameters", {})
+        given = {key: _value(source, parameters) for key, source in handed.items()}
+        assert given.keys() == _keys(inner, "inputDefinitions", "parameters"), "parameters are handed to the group"
+        place = f"{root}/123456/{name}"
+        status = {"state": "SUCCEEDED", "pipelineTaskName": group}
+        try:
+            return self._group(spec, only(inner["dag"], {"tasks"})["tasks"], given, place)
+        except AssertionError as error:
+            status |= {"state": "FAILED", "error": {"code": 9, "message": f"a task failed: {str(error)[:100]}"}}
+            raise
+        finally:
+            self._task(spec, last, exit_task, {}, parameters, place, json.dumps(status))
+
+    def _group(self, spec: dict, tasks: dict, parameters: dict[str, str], place: str) -> dict:
         done: dict[str, dict[str, list[dict]]] = {}
         for task_name in TopologicalSorter({name: _needs(task) for name, task in tasks.items()}).static_order():
-            task = only(tasks[task_name], _TASK)
-            component = only(spec["components"][task["componentRef"]["name"]], _COMPONENT)
-            executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
-            inputs = only(task.get("inputs", {}), {"artifacts", "parameters"})
-            artifacts = {key: _output(done, source) for key, source in inputs.get("artifacts", {}).items()}
-            if "resolver" in only(executor, {"container", "resolver"}):
-                done[task_name] = self._resolve(executor["resolver"], artifacts)
-                continue
-            values = {key: _value(source, parameters) for key, source in inputs.get("parameters", {}).items()}
-            missing = _keys(component, "inputDefinitions", "parameters") - values.keys()
-            assert not missing, f"{task_name} lacks {missing}"
-            place = f"{root}/123456/{name}/{task_name}_{len(self.started) + 1}"
-            executor_input = {
-                "inputs": {"artifacts": _listed(artifacts), "parameterValues": values},
-                "outputs": {
-                    "artifacts": _listed(self._outputs(component, place)),
-                    "outputFile": f"{place}/executor_output.json",
-                },
-            }
-            done[task_name] = self._start(task_name, executor["container"], executor_input)
+            done[task_name] = self._task(spec, task_name, only(tasks[task_name], _TASK), done, parameters, place)
         return done
+
+    def _task(
+        self, spec: dict, name: str, task: dict, done: dict, parameters: dict[str, str], place: str, status: str = ""
+    ) -> dict[str, list[dict]]:
+        component = only(spec["components"][task["componentRef"]["name"]], _COMPONENT)
+        executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
+        inputs = only(task.get("inputs", {}), {"artifacts", "parameters"})
+        artifacts = {key: _output(done, source) for key, source in inputs.get("artifacts", {}).items()}
+        if "resolver" in only(executor, {"container", "resolver"}):
+            return self._resolve(executor["resolver"], artifacts)
+        values = {key: _value(source, parameters, status) for key, source in inputs.get("parameters", {}).items()}
+        missing = _keys(component, "inputDefinitions", "parameters") - values.keys()
+        assert not missing, f"{name} lacks {missing}"
+        place = f"{place}/{name}_{len(self.started) + 1}"
+        executor_input = {
+            "inputs": {"artifacts": _listed(artifacts), "parameterValues": values},
+            "outputs": {
+                "artifacts": _listed(self._outputs(component, place)),
+                "outputFile": f"{place}/executor_output.json",
+            },
+        }
+        return self._start(name, executor["container"], executor_input)
 
     def path(self, address: str) -> Path:
         """Where an address of a bucket is here."""
@@ -136,17 +167,8 @@ class Service:
         program, *rest = container["command"]
         assert program == "python"
         self.started.append((task, arguments))
-        environment = dict(os.environ) | {"SEGPIPE_BUCKETS": str(self.buckets)}
-        process = subprocess.run(
-            [sys.executable, *rest, *arguments],
-            env=environment,
-            cwd=self.buckets,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=900,
-        )
-        assert process.returncode == 0, f"{task}: exit {process.returncode}\n{process.stdout[-6000:]}"
+        status, self.said[task] = self._execute([*rest, *arguments])
+        assert status == 0, f"{task}: exit {status}\n{self.said[task][-6000:]}"
         written = json.loads(self.path(executor_input["outputs"]["outputFile"]).read_text())
         reported = only(written, {"artifacts"}).get("artifacts", {})
         made = {key: listed["artifacts"] for key, listed in executor_input["outputs"]["artifacts"].items()}
@@ -159,6 +181,26 @@ class Service:
             artifact.update(said)
             self.artifacts.append(artifact)
         return made
+
+    def _execute(self, command: list[str]) -> tuple[int, str]:
+        """Exit status of a command of Python, and what it wrote."""
+        environment = dict(os.environ) | {"SEGPIPE_BUCKETS": str(self.buckets)}
+        if self.warm is None:
+            process = subprocess.run(
+                [sys.executable, *command],
+                env=environment,
+                cwd=self.buckets,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=900,
+            )
+            return process.returncode, process.stdout
+        dash_m, *command = command
+        assert dash_m == "-m"
+        log = self.buckets / f"log-{len(self.started)}"
+        status = self.warm.module(command, environment, self.buckets, log).wait()
+        return status, log.read_text()
 
     def _resolve(self, resolver: dict, inputs: dict[str, list[dict]]) -> dict[str, list[dict]]:
         queries = only(resolver, {"outputArtifactQueries"})["outputArtifactQueries"]
@@ -192,8 +234,11 @@ def _output(done: dict, source: dict) -> list[dict]:
     return done[wanted["producerTask"]][wanted["outputArtifactKey"]]
 
 
-def _value(source: dict, parameters: dict[str, str]):
-    only(source, {"runtimeValue", "componentInputParameter"})
+def _value(source: dict, parameters: dict[str, str], status: str = ""):
+    only(source, {"runtimeValue", "componentInputParameter", "taskFinalStatus"})
+    if "taskFinalStatus" in source:
+        assert status, "only an exit handler is told how tasks ended"
+        return status
     if "componentInputParameter" in source:
         return parameters[source["componentInputParameter"]]
     return only(source["runtimeValue"], {"constant"})["constant"]

@@ -1,4 +1,4 @@
-"""The job that is compiled for Vertex AI, executed here from ingest's spans to a pushed model, twice."""
+"""The job that is compiled for Vertex AI, executed here from ingest's spans to a pushed model, twice, then refused."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from vertex_interpreter import Service
-from workbench import BIN, Bench, drawn
+from workbench import BIN, Bench, drawn, with_unknown_breed
 
 pytestmark = pytest.mark.e2e
 
@@ -31,35 +31,56 @@ def service(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, service):
-    """A run on one span, and one as of a schedule, on a window of two, whose training is another."""
+def bench(tmp_path_factory):
+    return Bench(tmp_path_factory.mktemp("vertex"), {"vertex": VERTEX})
+
+
+@pytest.fixture(scope="module")
+def job(bench, service):
+    """Hands over what a run reads, and runs what was compiled last on the newest spans, as the job of a name."""
     from pipeline.config import load_config
     from pipeline.newest import point, pointers
     from pipeline.remote import upload_inputs
     from pipeline.workspace import Workspace
 
-    bench = Bench(tmp_path_factory.mktemp("vertex"), {"vertex": VERTEX})
-    bench.ingest(drawn(bench.folder / "drawn-1"))
-
-    def run(name: str, window: int, scheduled: bool = False) -> Ran:
-        compiled = bench.folder / f"{name}.json"
-        command = [str(BIN / "segpipe"), "compile", "--engine", "vertex", "--output", str(compiled)]
-        done = subprocess.run([*command, "--config", bench.config], check=True, capture_output=True, text=True)
-        assert "placeholder" not in done.stdout
+    def run(name: str, spans: int = 1, scheduled: bool = False) -> Ran:
         config = load_config(str(bench.config))
         workspace = Workspace.at(str(bench.workspace))
-        paths = upload_inputs(config, workspace, str(service.path(ROOT)), window=window)
+        paths = upload_inputs(config, workspace, str(service.path(ROOT)), window=spans)
         parameters = {key: f"{ROOT}/{path}" for key, path in paths.items()}
         if scheduled:
             point(str(service.path(ROOT)), paths)
             parameters = pointers(ROOT, list(paths))
-        artifacts = service.run(json.loads(compiled.read_text()), name, parameters)
+        artifacts = service.run(json.loads((bench.folder / "job.json").read_text()), name, parameters)
         return Ran(artifacts, sorted(path.name for path in service.path(f"{ROOT}/serving_model").iterdir()))
 
-    first = run("first", 1)
+    return run
+
+
+def compile_job(bench) -> None:
+    command = [str(BIN / "segpipe"), "compile", "--engine", "vertex", "--output", str(bench.folder / "job.json")]
+    done = subprocess.run([*command, "--config", bench.config], check=True, capture_output=True, text=True)
+    assert "placeholder" not in done.stdout
+
+
+@pytest.fixture(scope="module")
+def runs(bench, job, service, warm):
+    """A run on one span, and one as of a schedule, on a window of two, whose training is another."""
+    service.warm = warm
+    bench.ingest(drawn(bench.folder / "drawn-1"))
+    compile_job(bench)
+    first = job("first")
     bench.ingest(drawn(bench.folder / "drawn-2", seed=18))
     bench.sections["training"] = {"steps": 6, "batch_size": 8, "evaluations": 1}
-    return first, run("second", 2, scheduled=True)
+    compile_job(bench)
+    return first, job("second", spans=2, scheduled=True)
+
+
+def figures(service, name: str) -> dict:
+    """What the exit handler told of a job, beside its page."""
+    folder = service.path(f"{ROOT}/reports/{name}")
+    assert (folder / "report.html").is_file()
+    return json.loads((folder / "report.json").read_text())
 
 
 def test_the_first_run_pushes_a_model_that_compares_with_none(runs, service):
@@ -92,12 +113,42 @@ def test_a_window_trains_on_both_spans_and_evaluates_the_newest(runs):
 
 
 def test_no_container_was_handed_a_path_of_this_machine(runs, service):
-    assert len(service.started) == 22
+    assert len(service.started) == 24
     assert not [task for task, arguments in service.started if any(str(service.buckets) in a for a in arguments)]
+
+
+def test_every_job_has_a_report_that_tells_what_the_containers_noted(runs, service):
+    first, second = (figures(service, name) for name in ("first", "second"))
+    assert [(told["verdict"], str(told["version"])) for told in (first, second)] == [
+        ("pushed", run.versions[-1]) for run in runs
+    ]
+    assert (first["spans"], second["spans"]) == ([1], [1, 2])
+    assert [one["run_id"] for one in second["history"]] == ["first", "second"]
+    assert (second["baseline_model"]["run_id"], second["baseline_model"]["version"]) == ("first", first["version"])
+    summary = json.loads(runs[1].metadata("SegmentationEvaluator", "evaluation")["summary"])
+    assert second["metrics"] == summary["metrics"] and second["evaluation"]["ranking"]
+    assert second["training"]["curve"][-1]["step"] == 6
+    assert (second["setup"]["engine"], second["setup"]["config"]["training"]["steps"]) == ("vertex", 6)
+    assert second["setup"]["config"]["vertex"]["root"] == ROOT
+    assert second["data"]["statistics"]["train"]["examples"] == second["data"]["counts"]["train"]["Transform"]
+    assert second["data"]["anomalies"] == [] and second["canary"]["latency_ms"] > 0
+
+
+def test_a_job_that_a_gate_refuses_ends_with_status_3_and_has_a_report_that_says_why(runs, bench, job, service):
+    bench.ingest(with_unknown_breed(drawn(bench.folder / "drawn-3", seed=19)))
+    with pytest.raises(AssertionError, match="AnomalyGate: exit 3"):
+        job("third")
+    assert "segpipe: " in service.said["AnomalyGate"] and "report /" in service.said["RunReport"]
+    told = figures(service, "third")
+    assert (told["verdict"], told["version"], told["nodes"]["AnomalyGate"]["state"]) == ("refused", None, "failed")
+    assert "Unicorn" in "; ".join(told["reasons"])
+    assert len(list(service.path(f"{ROOT}/serving_model").iterdir())) == 2
 
 
 def test_a_field_that_is_not_implemented_is_an_error(service):
     with pytest.raises(NotImplementedError, match="retryPolicy"):
         task = {"componentRef": {"name": "x"}, "retryPolicy": {}}
-        spec = {"root": {"dag": {"tasks": {"x": task}}, "inputDefinitions": {"parameters": {}}}, "deploymentSpec": {}}
+        exit_task = {"triggerPolicy": {}}
+        outer = {"x": task, "exit": exit_task}
+        spec = {"root": {"dag": {"tasks": outer}, "inputDefinitions": {"parameters": {}}}, "deploymentSpec": {}}
         service.run({"pipelineSpec": spec, "runtimeConfig": {"gcsOutputDirectory": ROOT}}, "strange", {})

@@ -10,18 +10,11 @@ from vertex_service import PARENT, settings_of, vertex_service
 from pipeline import remote_calls
 from pipeline.config import Config
 from pipeline.vertex_registry import LABEL, RESOURCE, Executor, register
-from pipeline.vertex_runner import compile_job
+from pipeline.vertex_runner import compile_job, tasks_of
 from pipeline.vertex_settings import VertexSettings
 
 ROOT = "gs://pets-bucket/segpipe"
 MODEL = f"{PARENT}/models/pets"
-
-
-def tasks_of(job: dict) -> dict:
-    """The tasks of a job, whatever groups they are in."""
-    spec = job["pipelineSpec"]
-    groups = [spec["root"], *spec["components"].values()]
-    return {name: task for group in groups if "dag" in group for name, task in group["dag"]["tasks"].items()}
 
 
 @pytest.fixture

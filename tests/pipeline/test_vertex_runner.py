@@ -12,7 +12,8 @@ import yaml
 from components.errors import UsageError
 from pipeline import dag
 from pipeline.config import Config, load_config
-from pipeline.vertex_runner import compile_job, compile_to
+from pipeline.vertex_record import HANDLER
+from pipeline.vertex_runner import compile_job, compile_to, tasks_of
 
 GOLDEN = Path(__file__).with_name("vertex_job.json")
 OWN = {
@@ -66,9 +67,19 @@ def test_the_job_is_that_of_the_golden_file(job):
 def test_what_a_run_reads_is_a_parameter(job):
     parameters = job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]
     assert set(parameters) == {"window", "comparisons", "golden", "schema"}
-    tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
+    tasks = tasks_of(job)
     for task in ("SpanExampleGen", "Conservation"):
         assert tasks[task]["inputs"]["parameters"]["window"] == {"componentInputParameter": "window"}
+
+
+def test_the_exit_handler_makes_the_report_when_all_tasks_have_ended(job):
+    spec = job["pipelineSpec"]
+    group, report = (spec["root"]["dag"]["tasks"][name] for name in ("tfx-dag", HANDLER))
+    assert report["dependentTasks"] == ["tfx-dag"] and not report.get("cachingOptions")
+    assert report["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert report["inputs"]["parameters"]["status"] == {"taskFinalStatus": {"producerTask": "tfx-dag"}}
+    handed = {name: {"componentInputParameter": name} for name in ("window", "comparisons", "golden", "schema")}
+    assert group["inputs"]["parameters"] == handed
 
 
 def test_a_node_gets_what_it_was_given(job):
