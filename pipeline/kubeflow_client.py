@@ -39,10 +39,18 @@ def connect(settings: KubeflowSettings):
     if token is not None:
         configuration.api_key["authorization"] = token
         configuration.api_key_prefix["authorization"] = "Bearer"
-    health = kfp_server_api.HealthzServiceApi(kfp_server_api.ApiClient(configuration))
-    # The client asks this too, but hides what was answered.
-    answer = service.ask(lambda _: health.get_healthz())
-    if answer.multi_user and settings.namespace is None:
+    api = kfp_server_api.ApiClient(configuration)
+    # The client asks this too, but hides what was answered; the method for it is named otherwise in each release.
+    health = service.ask(
+        lambda _: api.call_api(
+            "/apis/v2beta1/healthz",
+            "GET",
+            response_type="V2beta1GetHealthzResponse",
+            auth_settings=["Bearer"],
+            _return_http_data_only=True,
+        )
+    )
+    if health.multi_user and settings.namespace is None:
         raise UsageError("kubeflow.namespace: is missing; this Kubeflow has several users, so say whose runs these are")
     with quiet_clients():
         client = kfp.Client(

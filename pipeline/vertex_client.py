@@ -10,6 +10,7 @@ from pipeline.remote_calls import Service, Trouble
 from pipeline.vertex_settings import VertexSettings
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_SECONDS = 60.0
 
 
 def connect(settings: VertexSettings) -> Service:
@@ -108,3 +109,21 @@ def pipeline_job(config: Config, job: dict, job_id: str | None, values: dict[str
             enable_caching=caching,
             labels=config.vertex.labels,
         )
+
+
+def start(config: Config, job) -> None:
+    """Starts a job as the service account of the config.
+
+    `PipelineJob.submit` would first ask Resource Manager whose bucket the root is, for a minute where it cannot be
+    reached by gRPC, and go on whatever it is told.
+
+    Args:
+      config: says where it runs.
+      job: of `pipeline_job`, with an id.
+    """
+    settings, resource = config.vertex, job._gca_resource
+    resource.service_account = settings.service_account
+    parent = f"projects/{settings.project}/locations/{settings.region}"
+    job.api_client.create_pipeline_job(
+        parent=parent, pipeline_job=resource, pipeline_job_id=job.job_id, timeout=_SECONDS
+    )

@@ -12,7 +12,7 @@ from pipeline.newest import point, pointers
 from pipeline.records import GATES
 from pipeline.remote import inputs_of, upload_inputs
 from pipeline.remote_runs import Progress, RemoteSchedule, Submitted, check_remote_cron
-from pipeline.vertex_client import connect, pipeline_job
+from pipeline.vertex_client import connect, pipeline_job, start
 from pipeline.vertex_runner import compile_job
 from pipeline.vertex_settings import VertexSettings
 from pipeline.workspace import Workspace
@@ -42,7 +42,7 @@ def submit(config: Config, workspace: Workspace, span: int | None, window: int |
         from google.api_core.exceptions import AlreadyExists, Conflict
 
         try:
-            pipeline_job(config, job, name, values).submit(service_account=settings.service_account)
+            start(config, pipeline_job(config, job, name, values))
         except (AlreadyExists, Conflict):
             # Nobody else has this name: it is what an earlier try made.
             if not again:

@@ -76,7 +76,7 @@ class VertexService(Service):
         if "/storage/v1/b/" in request.path or request.path.startswith("/session/"):
             return self._storage(request)
         for verb, pattern, method in _METHODS:
-            match = re.fullmatch(pattern, request.path)
+            match = re.fullmatch(pattern, unquote(request.path))
             if verb == request.method and match:
                 self.headers.append(dict(request.headers))
                 self.tried.append(method)

@@ -1,6 +1,6 @@
 """Runs the test suite on TFX 1.21, in a Debian 13 of its own, and the build steps of the image.
 
-    make test-next                        as root; 12 GB in the user's cache
+    make test-next                        as root; 7.5 GB in the user's cache
 
 The commit that is checked out is what is tested. Where this machine runs TFX 1.16, a workspace that it made is handed
 in, so that opening one of those is tested as well.
