@@ -1,4 +1,4 @@
-"""The job that is compiled for Vertex AI, executed here from ingest's spans to a pushed model, twice, then refused."""
+"""The job that is compiled for Vertex AI, executed here from ingest's spans to a pushed model, twice, then to none."""
 
 import json
 import subprocess
@@ -43,7 +43,7 @@ def job(bench, service):
     from pipeline.remote import upload_inputs
     from pipeline.workspace import Workspace
 
-    def run(name: str, spans: int = 1, scheduled: bool = False) -> Ran:
+    def run(name: str, spans: int = 1, scheduled: bool = False, **instead: str) -> Ran:
         config = load_config(str(bench.config))
         workspace = Workspace.at(str(bench.workspace))
         paths = upload_inputs(config, workspace, str(service.path(ROOT)), window=spans)
@@ -51,7 +51,7 @@ def job(bench, service):
         if scheduled:
             point(str(service.path(ROOT)), paths)
             parameters = pointers(ROOT, list(paths))
-        artifacts = service.run(json.loads((bench.folder / "job.json").read_text()), name, parameters)
+        artifacts = service.run(json.loads((bench.folder / "job.json").read_text()), name, parameters | instead)
         return Ran(artifacts, sorted(path.name for path in service.path(f"{ROOT}/serving_model").iterdir()))
 
     return run
@@ -143,6 +143,19 @@ def test_a_job_that_a_gate_refuses_ends_with_status_3_and_has_a_report_that_says
     assert (told["verdict"], told["version"], told["nodes"]["AnomalyGate"]["state"]) == ("refused", None, "failed")
     assert "Unicorn" in "; ".join(told["reasons"])
     assert len(list(service.path(f"{ROOT}/serving_model").iterdir())) == 2
+
+
+def test_a_job_in_which_a_node_raised_has_a_report_that_says_what(runs, job, service):
+    """The containers of this job are started by their commands, as they are."""
+    service.warm = None
+    with pytest.raises(AssertionError, match="SpanExampleGen: exit 1"):
+        job("fourth", window=f"{ROOT}/data/windows/none.json")
+    told = figures(service, "fourth")
+    assert (told["verdict"], told["version"], told["nodes"]["SpanExampleGen"]["state"]) == ("failed", None, "failed")
+    (reason,) = told["reasons"]
+    assert reason.startswith("SpanExampleGen failed: ") and "none.json" in reason
+    assert told["setup"]["error"].startswith("a task failed: SpanExampleGen: exit 1")
+    assert [one["run_id"] for one in told["history"]][:2] == ["first", "second"]
 
 
 def test_a_field_that_is_not_implemented_is_an_error(service):
