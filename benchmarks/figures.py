@@ -10,6 +10,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from components.ingest.spans import list_spans, read_manifest
+
 
 class Figure(NamedTuple):
     """A row of the table.
@@ -28,6 +30,14 @@ class Figure(NamedTuple):
     compared: str
     ratio: float
     goal: str
+
+
+def raw_bytes(data: str) -> tuple[float, float]:
+    """Bytes of a raw example of the newest span, and of its source files."""
+    manifest = read_manifest(data, list_spans(data)[-1])
+    files = sum(s.photo_bytes + s.mask_bytes for s in manifest.sources if s.verdict == "ingested")
+    shards = sum(shard.bytes for split in manifest.splits.values() for shard in split)
+    return shards / manifest.ingested, files / manifest.ingested
 
 
 def report(title: str, figures: Iterable[Figure], path: str | None) -> None:

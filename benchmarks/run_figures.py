@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+from figures import raw_bytes
 from rich.console import Console
 from rich.table import Table
 
@@ -43,19 +44,18 @@ def main(root: str) -> None:
         seconds.add_row(node.name, node.state, f"{node.seconds:.1f}")
     console.print(seconds)
 
-    manifest = read_manifest(workspace.data, list_spans(workspace.data)[-1])
-    shards = [shard for split in manifest.splits.values() for shard in split]
-    files = sum(s.photo_bytes + s.mask_bytes for s in manifest.sources if s.verdict == "ingested")
+    raw, files = raw_bytes(workspace.data)
+    examples = read_manifest(workspace.data, list_spans(workspace.data)[-1]).ingested
     transformed = run.output("Transform", "transformed_examples")
     stored = sum(_size(folder) for folder in glob.glob(os.path.join(transformed.uri, "Split-*")))
     table = _table("Bytes per example", "what", "bytes", "of the files' own")
-    for name, total in (
+    for name, each in (
         ("source files (photo + mask)", files),
-        ("raw examples", sum(shard.bytes for shard in shards)),
-        ("transformed examples", stored),
-        ("for comparison: float32 features at 96x128", _FLOAT_EXAMPLE * manifest.ingested),
+        ("raw examples", raw),
+        ("transformed examples", stored / examples),
+        ("for comparison: float32 features at 96x128", _FLOAT_EXAMPLE),
     ):
-        table.add_row(name, f"{total / manifest.ingested:,.0f}", f"{total / files:.3f}")
+        table.add_row(name, f"{each:,.0f}", f"{each / files:.3f}")
     console.print(table)
 
     model_run = run.output("Trainer", "model_run")

@@ -24,9 +24,8 @@ import pipeline  # noqa: F401  (it switches oneDNN on, before TensorFlow is impo
 # isort: split
 import tensorflow as tf
 import yaml
-from figures import Figure, report
+from figures import Figure, raw_bytes, report
 
-from components.ingest.spans import list_spans, read_manifest
 from pipeline.config import Config
 from pipeline.records import RunRecord, newest_run
 from pipeline.workspace import Workspace
@@ -95,20 +94,18 @@ def forward_passes(photos: int) -> float:
     return 1000 * seconds(lambda: [both(batch) for _ in range(steps)]) / (steps * BATCH)
 
 
-def reading_rate(files: list[str]) -> float:
-    """Examples a second, unpacked into float batches."""
+def reading_rate(batches: tf.data.Dataset) -> float:
+    """Examples a second of the second reading of batches (pixels, labels)."""
 
-    def work() -> None:
-        for _ in evaluation_batches(files, SPEC, BATCH):
-            pass
+    def work() -> int:
+        return sum(int(tf.shape(pixels)[0]) for pixels, _ in batches)
 
-    work()
-    examples = sum(int(tf.shape(pixels)[0]) for pixels, _ in evaluation_batches(files, SPEC, BATCH))
-    return examples / seconds(work)
+    count = work()
+    return count / seconds(work)
 
 
-def float_rate(files: list[str], folder: str, examples: int = 1000) -> float:
-    """Examples a second of the same pixels and labels as lists of floats."""
+def float_batches(files: list[str], folder: str, examples: int = 1000) -> tf.data.Dataset:
+    """Batches of the same pixels and labels, kept as lists of floats."""
     path = f"{folder}/floats.tfrecord"
     with tf.io.TFRecordWriter(path) as writer:
         for pixels, labels in evaluation_batches(files, SPEC, 1).take(examples):
@@ -122,39 +119,21 @@ def float_rate(files: list[str], folder: str, examples: int = 1000) -> float:
         "pixels": tf.io.FixedLenFeature([size * 3], tf.float32),
         "labels": tf.io.FixedLenFeature([size], tf.float32),
     }
-
-    def work() -> int:
-        dataset = tf.data.TFRecordDataset(path).batch(BATCH).map(lambda s: tf.io.parse_example(s, shapes)).prefetch(2)
-        return sum(int(tf.shape(batch["pixels"])[0]) for batch in dataset)
-
-    count = work()
-    return count / seconds(work)
+    parsed = tf.data.TFRecordDataset(path).batch(BATCH).map(lambda s: tf.io.parse_example(s, shapes))
+    return parsed.map(lambda batch: (batch["pixels"], batch["labels"])).prefetch(2)
 
 
-def raw_bytes(workspace: Workspace) -> tuple[float, float]:
-    """Bytes of a raw example, and of its source files."""
-    manifest = read_manifest(workspace.data, list_spans(workspace.data)[-1])
-    ingested = [s for s in manifest.sources if s.verdict == "ingested"]
-    files = sum(s.photo_bytes + s.mask_bytes for s in ingested)
-    shards = sum(shard.bytes for split in manifest.splits.values() for shard in split)
-    return shards / len(ingested), files / len(ingested)
-
-
-def gzip_rate(files: list[str], folder: str, examples: int = 1000) -> float:
-    """Examples a second of the same records, compressed as TFX would."""
+def gzip_batches(files: list[str], folder: str, examples: int = 1000) -> tf.data.Dataset:
+    """Batches of the same records, compressed as TFX would."""
     path = f"{folder}/examples.gz"
     with tf.io.TFRecordWriter(path, "GZIP") as writer:
         for record in tf.data.TFRecordDataset(glob(files[0])).take(examples).as_numpy_iterator():
             writer.write(record)
     packed = {name: tf.io.FixedLenFeature([1], tf.string) for name in (PIXELS, LABELS)}
-
-    def work() -> int:
-        parsed = tf.data.TFRecordDataset(path, "GZIP").batch(BATCH).map(lambda s: tf.io.parse_example(s, packed))
-        unpacked = parsed.map(lambda batch: (unpack_pixels(batch[PIXELS], SPEC), unpack_labels(batch[LABELS], SPEC)))
-        return sum(int(tf.shape(pixels)[0]) for pixels, _ in unpacked.prefetch(2))
-
-    count = work()
-    return count / seconds(work)
+    parsed = tf.data.TFRecordDataset(path, "GZIP").batch(BATCH).map(lambda s: tf.io.parse_example(s, packed))
+    return parsed.map(lambda batch: (unpack_pixels(batch[PIXELS], SPEC), unpack_labels(batch[LABELS], SPEC))).prefetch(
+        2
+    )
 
 
 def stages(root: str, photos: int) -> list[Figure]:
@@ -170,8 +149,9 @@ def stages(root: str, photos: int) -> list[Figure]:
     transformed = run.output("Transform", "transformed_examples").uri
     train = [f"{transformed}/Split-train/*"]
     stored = sum(map(os.path.getsize, glob(f"{transformed}/Split-*/*"))) / photos
-    raw, files = raw_bytes(workspace)
-    rate, floats, zipped = reading_rate(train), float_rate(train, root), gzip_rate(train, root)
+    raw, files = raw_bytes(workspace.data)
+    kinds = evaluation_batches(train, SPEC, BATCH), float_batches(train, root), gzip_batches(train, root)
+    rate, floats, zipped = map(reading_rate, kinds)
     row, size = "StatisticsGen + Transform", SPEC.height * SPEC.width
     return [
         Figure(row, f"{prepared:.0f} photos/s", "decode + resize", f"{bare:.0f} photos/s", prepared / bare, "0.5"),

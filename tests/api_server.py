@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 
@@ -76,6 +77,24 @@ class Service:
     def next_failure(self, method: str) -> Failure | None:
         """What the next call of a method is answered with, if it is to fail."""
         return self.failures[method].pop(0) if self.failures.get(method) else None
+
+    def carried_out(
+        self, method: str, request: object, work: Callable[[Any], Answer], failed: Callable[[int, str], Answer]
+    ) -> Answer:
+        """Does what a method does and notes it, or fails before or after that as the test wants.
+
+        Args:
+          method: its name.
+          request: what it is given.
+          work: what it does.
+          failed: an error with a status and a message, in the service's form.
+        """
+        failure = self.next_failure(method)
+        if failure is not None and not failure.after:
+            return failed(failure.status, failure.message)
+        answer = work(request)
+        self.calls.append((method, request))
+        return answer if failure is None else failed(failure.status, failure.message)
 
 
 @contextmanager

