@@ -10,8 +10,12 @@ pytestmark = pytest.mark.e2e
 def bench(tmp_path_factory):
     folder = tmp_path_factory.mktemp("caching")
     bench = Bench(folder, source=copy_source(folder / "source"))
-    bench.ingest(drawn(folder / "first"))
-    return bench
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TMPDIR", str(temporary))
+        bench.ingest(drawn(folder / "first"))
+        yield bench
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,10 @@ def test_a_third_run_executes_only_the_resolver(first_runs):
     run, versions = first_runs[2]
     assert executed(run) == {"LatestBlessedModel"}
     assert (run["verdict"], versions) == ("unchanged", first_runs[0][1])
+
+
+def test_runs_leave_nothing_in_the_temporary_folder(bench, first_runs):
+    assert list((bench.folder / "temporary").rglob("*")) == []
 
 
 def test_an_edit_of_metric_code_evaluates_again(bench, first_runs):

@@ -20,7 +20,8 @@ from pipeline.remote import inputs_of, places_at
 
 ARGUMENTS = ["--s3_secret_access_key=${A}", "--job_name=${B}-${A}-x"]
 MEANT = ["--s3_secret_access_key=one$", "--job_name=two-one$-x"]
-DIRECT = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+HERE = "--sdk_container_image=none"
+DIRECT = ["--runner=DirectRunner", "--direct_running_mode=in_memory", HERE, "--direct_num_workers=1"]
 VERTEX = {"project": "pets-prod", "region": "europe-west4", "root": "gs://pets-bucket/segpipe", "image": "eu/segpipe:1"}
 
 
@@ -78,11 +79,11 @@ def test_a_variable_that_is_not_set_is_found_before_anything_starts(monkeypatch)
         ({}, DIRECT),
         (
             {"direct_num_workers": 4},
-            ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=4"],
+            ["--runner=DirectRunner", "--direct_running_mode=multi_processing", HERE, "--direct_num_workers=4"],
         ),
         (
             {"direct_num_workers": 0, "direct_running_mode": "multi_threading"},
-            ["--runner=DirectRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=0"],
+            ["--runner=DirectRunner", "--direct_running_mode=multi_threading", HERE, "--direct_num_workers=0"],
         ),
     ],
 )
