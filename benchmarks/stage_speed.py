@@ -27,7 +27,8 @@ import yaml
 from figures import Figure, raw_bytes, report
 
 from pipeline.config import Config
-from pipeline.records import RunRecord, newest_run
+from pipeline.records import newest_run
+from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
 from trainer.batches import evaluation_batches
 from trainer.features import LABELS, PIXELS

@@ -8,8 +8,9 @@ from components.errors import RefusedError, SegpipeError, UsageError
 from pipeline.blessings import login_name
 from pipeline.execute import failure
 from pipeline.progress import output_to
-from pipeline.records import RunRecord, list_runs
+from pipeline.records import list_runs
 from pipeline.report import find_run, write_report
+from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
 
 

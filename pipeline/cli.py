@@ -147,7 +147,7 @@ def run(workspace, as_json, config, engine, span, window, tuned, quiet) -> None:
     Example: segpipe run --config own.yaml
     """
     from pipeline.execute import execute
-    from pipeline.records import run_summary
+    from pipeline.run_record import run_summary
     from pipeline.tables import value_text
 
     if tuned:

@@ -18,7 +18,8 @@ def status(workspace, as_json, last) -> None:
     Example: segpipe status --json
     """
     from components.pusher.versions import live_version
-    from pipeline.records import run_summary, runs_of
+    from pipeline.records import runs_of
+    from pipeline.run_record import run_summary
     from pipeline.schedule_state import read_state, state_lines
     from pipeline.tables import runs_table
     from pipeline.workspace import is_alive

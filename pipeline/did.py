@@ -8,7 +8,7 @@ from components.evaluator import SUMMARY
 from components.run_report.data import named_anomalies, span_facts, statistics_facts
 from components.run_report.facts import CURVE
 from components.run_report.words import score_text
-from pipeline.records import NodeRecord, RunRecord
+from pipeline.run_record import NodeRecord, RunRecord
 
 
 def what_it_did(run: RunRecord, name: str) -> str:

@@ -13,7 +13,8 @@ from pipeline.did import what_it_did
 from pipeline.no_space import no_space
 from pipeline.plan import plan
 from pipeline.progress import RunProgress, output_to
-from pipeline.records import RunRecord, list_runs, newest_run
+from pipeline.records import list_runs, newest_run
+from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
 
 

@@ -22,7 +22,8 @@ from components.pusher.versions import list_versions, live_version, origin, vers
 from pipeline.lineage import ancestors, baseline, inputs
 from pipeline.litter import Kept, old_files
 from pipeline.metadata import open_metadata
-from pipeline.records import INFERENCE, RunRecord, list_runs
+from pipeline.records import INFERENCE, list_runs
+from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
 
 _FINISHED = {"pushed", "unchanged", "refused", "blessed", "tuned"}

@@ -21,7 +21,7 @@ from components.model_canary.executor import Executor as Canary
 from components.pusher import BY_HAND
 from components.pusher.executor import Executor as Pusher
 from pipeline.blessings import BLESSED_BY, NODE, REASON, VERSION
-from pipeline.records import RunRecord
+from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
 
 _Artifacts = dict[str, list[artifact.Artifact]]

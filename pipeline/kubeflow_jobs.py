@@ -13,8 +13,8 @@ from pipeline.config import Config
 from pipeline.kubeflow_client import connect
 from pipeline.kubeflow_pipeline import VERDICT, compile_to
 from pipeline.kubeflow_settings import KubeflowSettings
-from pipeline.records import GATES
 from pipeline.remote_runs import Progress, RemoteSchedule, Submitted, check_remote_cron
+from pipeline.verdict import GATES
 from pipeline.workspace import Workspace
 
 _ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")

@@ -5,7 +5,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from pipeline.records import RunRecord
+from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
 
 _BY_CONTENT = re.compile(r"[0-9a-f]{16}")

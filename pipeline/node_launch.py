@@ -23,9 +23,9 @@ from tfx.proto.orchestration import pipeline_pb2
 from components.errors import RefusedError, in_one_line
 from components.refusal import refusal_file
 from pipeline.launching import InventoryLauncher
-from pipeline.records import ERROR
 from pipeline.remote_metadata import Connection
 from pipeline.resolvers import insisting
+from pipeline.verdict import ERROR
 
 _Execution = metadata_store_pb2.Execution
 _UNFINISHED = (_Execution.NEW, _Execution.RUNNING)

@@ -1,122 +1,27 @@
 """What happened in each run, read from MLMD. Everything that reports on a run starts here."""
 
 import itertools
-import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from components.evaluator import SUMMARY
 from components.example_gen.window import Window
 from components.ingest.spans import read_record
-from components.pusher import LIVE, NEW_VERSION, ROLLED_BACK
-from components.refusal import refusal_file
-from pipeline.blessings import NODE as HAND_BLESSING
-from pipeline.blessings import Blessing, read_blessings
+from pipeline.blessings import read_blessings
 from pipeline.metadata_file import exists, snapshot
 from pipeline.remote_metadata import connect
-from pipeline.rollbacks import RecordedRollback, read_rollbacks
+from pipeline.rollbacks import read_rollbacks
+from pipeline.run_record import NodeRecord, RunRecord
 from pipeline.run_setup import read_setup
+from pipeline.verdict import failure, judge, raised, refusal, roll_back
 from pipeline.workspace import Workspace
 
 INFERENCE = ".infer"
 """What the pipeline of batch inference has behind its name; a config's name holds no dot."""
 
-GATES = ("AnomalyGate", "ModelCanary", "Conservation")
-"""Nodes that raise when they refuse; the Evaluator refuses by a verdict."""
-
-ERROR = "error"
-"""Custom property of an execution that failed in a container of its own: what it raised, in one line."""
-
 _STATES = metadata_store_pb2.Execution.State
-
-
-@dataclass
-class NodeRecord:
-    """One node of a run.
-
-    Attributes:
-      state: running, complete, cached, failed or canceled.
-      parameters: what it was told beside its inputs.
-      inputs, outputs: artifacts by key.
-    """
-
-    pipeline: str
-    name: str
-    execution_id: int
-    state: str
-    seconds: float
-    parameters: Mapping[str, metadata_store_pb2.Value] = field(default_factory=dict)
-    inputs: dict[str, list[metadata_store_pb2.Artifact]] = field(default_factory=dict)
-    outputs: dict[str, list[metadata_store_pb2.Artifact]] = field(default_factory=dict)
-
-    def output(self, key: str) -> metadata_store_pb2.Artifact | None:
-        return next(iter(self.outputs.get(key, [])), None)
-
-
-@dataclass
-class RunRecord:
-    """One run, its nodes in the order of their start.
-
-    Attributes:
-      run_id: TFX's id of the run.
-      started: seconds since 1970.
-      nodes: by name.
-      window: path of the list of spans it ran on, or None if it did not get there.
-      spans: their numbers, ascending; all of them trained and the last one evaluated.
-      verdict: running, interrupted, failed, refused, pushed (a new version), unchanged (it was live already), blessed
-        (by hand after the gate refused it) or tuned.
-      reasons: sentences, why it was refused or what failed.
-      summary: the Evaluator's `summary`, or None if it did not get there.
-      golden: `span`, `metrics`, `intervals` and more of the model on the golden span, or None without one.
-      version: the version of the pushed model, or None.
-      blessing: who blessed its model by hand, and why; or None.
-      rollback: the last rollback that left its model or returned to it, or None.
-    """
-
-    run_id: str
-    started: float
-    nodes: dict[str, NodeRecord]
-    window: str | None = None
-    spans: list[int] = field(default_factory=list)
-    verdict: str = "running"
-    reasons: list[str] = field(default_factory=list)
-    summary: dict | None = None
-    golden: dict | None = None
-    version: int | None = None
-    blessing: Blessing | None = None
-    rollback: RecordedRollback | None = None
-
-    def output(self, node: str, key: str) -> metadata_store_pb2.Artifact | None:
-        """An output artifact of a node that finished, or None."""
-        record = self.nodes.get(node)
-        return record.output(key) if record is not None and record.state in ("complete", "cached") else None
-
-
-def run_summary(run: RunRecord) -> dict:
-    """The run as plain JSON: for `status --json` and `report.json`."""
-    summary = run.summary or {}
-    return {
-        "run_id": run.run_id,
-        "started": run.started,
-        "spans": run.spans,
-        "verdict": run.verdict,
-        "reasons": run.reasons,
-        "version": run.version,
-        "blessing": None if run.blessing is None else asdict(run.blessing),
-        "rollback": None if run.rollback is None else run.rollback.model_dump(),
-        "lost_baseline": summary.get("lost_baseline"),
-        "metrics": summary.get("metrics"),
-        "baseline": summary.get("baseline"),
-        "slices": summary.get("slices"),
-        "intervals": summary.get("intervals"),
-        "slice_intervals": summary.get("slice_intervals"),
-        "golden": run.golden,
-        "nodes": {node.name: {"state": node.state, "seconds": node.seconds} for node in run.nodes.values()},
-    }
 
 
 def list_runs(metadata: str, newest: int | None = None, writing: bool = False, kind: str = "") -> list[RunRecord]:
@@ -182,12 +87,12 @@ def _read(
     runs = list(itertools.islice((run for run in read if _kind(run) == kind), newest))[::-1]
     blessings, rollbacks = read_blessings(store), read_rollbacks(store)
     for run in runs:
-        _judge(run, workspace.pipeline_root, blessings)
-        _roll_back(run, rollbacks)
+        judge(run, partial(refusal, workspace.pipeline_root), blessings)
+        roll_back(run, rollbacks)
         if run.verdict == "running" and run.run_id not in going:
             run.verdict = "interrupted"
         if run.verdict == "failed":
-            run.reasons = raised(run) or _failure(run, workspace)
+            run.reasons = raised(run) or failure(run, workspace)
     return runs
 
 
@@ -199,7 +104,7 @@ def newest_run(metadata: str, kind: str = "") -> RunRecord | None:
 def read_run(store: metadata_store.MetadataStore, run_id: str, pipeline_root: str) -> RunRecord:
     """One run that has ended, from a database that is open."""
     run = _run(store, store.get_context_by_type_and_name("pipeline_run", run_id))
-    _judge(run, pipeline_root, read_blessings(store))
+    judge(run, partial(refusal, pipeline_root), read_blessings(store))
     return run
 
 
@@ -242,104 +147,3 @@ def spans_of(window: str | None) -> list[int]:
     """Numbers of the spans of a window, ascending; empty if its file is gone."""
     known = window is not None and os.path.isfile(window)
     return [span.number for span in read_record(window, Window).spans] if known else []
-
-
-def _judge(run: RunRecord, pipeline_root: str, blessings: dict[str, Blessing]) -> None:
-    judged(run, lambda node: _refusal(pipeline_root, node), blessings)
-
-
-def judged(
-    run: RunRecord, reasons_of: Callable[[NodeRecord], list[str]], blessings: dict[str, Blessing] | None = None
-) -> None:
-    """Fills in verdict, reasons, summary, golden, version and blessing from the nodes' outputs.
-
-    Args:
-      run: what its nodes left.
-      reasons_of: why a node refused; empty if it did not.
-      blessings: see `read_blessings`.
-    """
-    run.summary, run.golden = _evaluation(run, "SegmentationEvaluator"), _golden(run)
-    states = {node.state for node in run.nodes.values()}
-    for name in GATES:
-        if name in run.nodes and run.nodes[name].state == "failed":
-            run.reasons = reasons_of(run.nodes[name])
-    if run.reasons:
-        run.verdict = "refused"
-    elif "failed" in states or "canceled" in states:
-        run.verdict = "failed"
-    elif run.output("Tuner", "best_hyperparameters") is not None:
-        run.verdict = "tuned"
-    pushed = run.output("AtomicPusher", "pushed_model")
-    if pushed is None:
-        return
-    if pushed.custom_properties["pushed"].int_value:
-        run.version = int(pushed.custom_properties["pushed_version"].string_value)
-        new = run.nodes["AtomicPusher"].state == "complete" and pushed.custom_properties[NEW_VERSION].int_value
-        run.verdict = "pushed" if new else "unchanged"
-    else:
-        run.verdict, run.reasons = "refused", list((run.summary or {}).get("refusals", []))
-        if ROLLED_BACK in pushed.custom_properties:
-            who = pushed.custom_properties[ROLLED_BACK].string_value
-            run.reasons.append(f"its model was {who}; segpipe rollback VERSION returns to it")
-        _bless(run, reasons_of, blessings or {}, bool(pushed.custom_properties[LIVE].int_value))
-
-
-def _bless(
-    run: RunRecord, reasons_of: Callable[[NodeRecord], list[str]], blessings: dict[str, Blessing], live: bool
-) -> None:
-    """Says of a run that the gate refused what became of `segpipe bless`, before it or after it.
-
-    A later run that takes a blessed model from the cache is refused again; nothing is wrong while that model is live.
-    """
-    attempt, model = run.nodes.get(HAND_BLESSING), run.output("Trainer", "model")
-    blessing = blessings.get(model.uri) if model is not None else None
-    before = blessing is not None and run.nodes["AtomicPusher"].execution_id < blessing.execution
-    if blessing is not None and (before or live):
-        run.verdict = "unchanged" if live else "blessed"
-        run.blessing, run.version = blessing, blessing.version
-    elif attempt is not None and attempt.state == "failed":
-        run.reasons += reasons_of(attempt)
-
-
-def _roll_back(run: RunRecord, rollbacks: list[RecordedRollback]) -> None:
-    """Says of the run that trained a model, and of those that took it from the cache, what rollbacks did to it."""
-    model = run.output("Trainer", "model")
-    found = [r for r in rollbacks if model is not None and r.concerns(model.uri)]
-    run.rollback = found[-1] if found else None
-    if run.version is not None:
-        run.version = max([run.version, *(r.version for r in found if r.origin == model.uri)])
-
-
-def _evaluation(run: RunRecord, node: str) -> dict | None:
-    evaluation = run.output(node, "evaluation")
-    if evaluation is None or SUMMARY not in evaluation.custom_properties:
-        return None
-    return json.loads(evaluation.custom_properties[SUMMARY].string_value)
-
-
-def _golden(run: RunRecord) -> dict | None:
-    found, examples = _evaluation(run, "GoldenEvaluator"), run.output("GoldenExamples", "examples")
-    if found is None:
-        return None
-    measured = {key: found[key] for key in ("metrics", "intervals", "slices", "slice_intervals")}
-    return {"span": examples.custom_properties["span"].int_value} | measured
-
-
-def raised(run: RunRecord) -> list[str]:
-    """What nodes raised that ran in a container of their own, a sentence each."""
-    broken = [node for node in run.nodes.values() if node.state == "failed" and ERROR in node.parameters]
-    return [f"{node.name} failed: {node.parameters[ERROR].string_value}" for node in broken]
-
-
-def _failure(run: RunRecord, workspace: Workspace) -> list[str]:
-    setup = read_setup(workspace, run.run_id)
-    broken = ", ".join(node.name for node in run.nodes.values() if node.state == "failed")
-    return [f"{broken} failed: {setup.error}"] if setup is not None and setup.error else []
-
-
-def _refusal(pipeline_root: str, node: NodeRecord) -> list[str]:
-    path = refusal_file(os.path.join(pipeline_root, node.name), node.execution_id)
-    if not os.path.isfile(path):
-        return []
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)

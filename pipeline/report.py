@@ -7,7 +7,8 @@ from typing import Any
 
 from components.errors import UsageError
 from components.run_report.facts import Stored, run_facts
-from pipeline.records import RunRecord, run_summary, runs_of
+from pipeline.records import runs_of
+from pipeline.run_record import RunRecord, run_summary
 from pipeline.run_setup import read_setup
 from pipeline.workspace import Workspace
 

@@ -12,8 +12,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from components.errors import RefusedError, SegpipeError, UsageError
 from pipeline.blessings import login_name
 from pipeline.config import Config
-from pipeline.records import RunRecord, list_runs
+from pipeline.records import list_runs
 from pipeline.report import find_run
+from pipeline.run_record import RunRecord
 from pipeline.schema_file import current_schema, read_schema, schema_source
 from pipeline.workspace import Workspace
 from trainer.features import BRIGHTNESS, CLASS_SHARE, FILENAME, IMAGE, MASK

@@ -6,8 +6,8 @@ from rich.table import Table
 
 from components.run_report.words import duration_text, score_text
 from pipeline.blessings import Blessing
-from pipeline.records import RunRecord
 from pipeline.rollbacks import RecordedRollback
+from pipeline.run_record import RunRecord
 
 COLOURS = {
     "pushed": "green",

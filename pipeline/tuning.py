@@ -11,7 +11,7 @@ from components.errors import RefusedError, UsageError
 from pipeline.config import Config
 from pipeline.execute import watch
 from pipeline.plan import plan
-from pipeline.records import RunRecord
+from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
 from trainer.tuning import overlay, setting
 

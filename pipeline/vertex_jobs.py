@@ -9,9 +9,9 @@ from collections.abc import Callable
 from components.errors import RefusedError, UsageError
 from pipeline.config import Config
 from pipeline.newest import point, pointers
-from pipeline.records import GATES
 from pipeline.remote import inputs_of, upload_inputs
 from pipeline.remote_runs import Progress, RemoteSchedule, Submitted, check_remote_cron
+from pipeline.verdict import GATES
 from pipeline.vertex_client import connect, pipeline_job, start
 from pipeline.vertex_runner import compile_job
 from pipeline.vertex_settings import VertexSettings

@@ -18,7 +18,9 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.errors import RefusedError, in_one_line
 from components.ingest.spans import Record, read_record, write_record
-from pipeline.records import ERROR, NodeRecord, RunRecord, judged, raised, spans_of
+from pipeline.records import spans_of
+from pipeline.run_record import NodeRecord, RunRecord
+from pipeline.verdict import ERROR, judge, raised
 
 BUCKETS = "SEGPIPE_BUCKETS"
 """Environment variable that names another folder of buckets than the one where Vertex AI mounts them."""
@@ -131,7 +133,7 @@ def _read_job(folder: str) -> RunRecord | None:
         nodes["SpanExampleGen"].parameters = {**nodes["SpanExampleGen"].parameters, "window": _value(window)}
     run = RunRecord(os.path.basename(folder), tasks[0][0].started, nodes, window, spans_of(window))
     refused = {node: record.error for record, node, _ in tasks if record.refused}
-    judged(run, lambda node: [refused[node.name]] if node.name in refused else [])
+    judge(run, lambda node: [refused[node.name]] if node.name in refused else [])
     if run.verdict == "failed":
         run.reasons = raised(run)
     return run

@@ -12,7 +12,8 @@ from rich.console import Console
 from stored_runs import GOOD, REFUSED, Store, blessed_by_hand, evaluated, pushed, refused
 
 from components.errors import SegpipeError
-from pipeline.records import INFERENCE, list_runs, newest_run, run_summary, runs_of
+from pipeline.records import INFERENCE, list_runs, newest_run, runs_of
+from pipeline.run_record import run_summary
 from pipeline.run_setup import RunSetup, write_setup
 from pipeline.tables import result_lines, runs_table, scores_table
 from pipeline.workspace import Workspace
