@@ -9,14 +9,13 @@ import click
 
 from components.errors import RefusedError, UsageError
 from pipeline.cli_model import evaluate, export, infer, predict
-from pipeline.cli_operating import gc, rollback
+from pipeline.cli_operating import bless, gc, rollback
 from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
 from pipeline.cli_remote import compile_pipeline, submit
 from pipeline.cli_report import diff, report, status
 from pipeline.cli_schedule import schedule
 from pipeline.cli_schema import schema
 from pipeline.cli_serve import serve
-from pipeline.completion import complete_run
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -202,30 +201,6 @@ def _print_result(workspace, execution) -> None:
 
 
 @main.command()
-@click.argument("run", metavar="RUN", shell_complete=complete_run)
-@click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
-@with_json
-@with_workspace
-def bless(workspace, as_json, run, reason) -> None:
-    """Push the model of a run although the gate refused it.
-
-    RUN is a run's id as `segpipe status` lists it, or `latest`. The canary asks the model again first, and nobody can
-    overrule the canary. The model is the baseline of the next run.
-
-    Example: segpipe bless latest --reason "masks checked by eye"
-    """
-    from pipeline.bless import bless as bless_run
-
-    blessed, new = bless_run(workspace, run, reason)
-    what = "blessed" if new else "nothing new, was blessed before:"
-    version = blessed.version
-    if as_json:
-        click.echo(json.dumps({"run_id": blessed.run_id, "version": version, "new": new}, indent=2))
-        return
-    click.echo(f"{what} run {blessed.run_id}, pushed as version {version} in {workspace.serving}/{version}")
-
-
-@main.command()
 @click.option("--span", type=click.IntRange(1), help="The span to search on; the newest if left out.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @with_json
@@ -253,6 +228,6 @@ def tune(workspace, as_json, config, span, quiet) -> None:
     console.print(f"best values {done.file}; segpipe run --tuned takes them\nlog {done.log}", soft_wrap=True)
 
 
-_models, _runs = (predict, infer, evaluate, export, serve), (schema, status, report, diff, rollback, gc)
+_models, _runs = (predict, infer, evaluate, export, serve), (schema, status, report, diff, bless, rollback, gc)
 for command in (*_models, *_runs, compile_pipeline, submit, schedule):
     main.add_command(command)

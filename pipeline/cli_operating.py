@@ -5,7 +5,31 @@ import json
 import click
 
 from pipeline.cli_options import stdout_console, with_json, with_recorded_workspace, with_workspace
-from pipeline.completion import complete_version
+from pipeline.completion import complete_run, complete_version
+
+
+@click.command()
+@click.argument("run", metavar="RUN", shell_complete=complete_run)
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
+@with_json
+@with_workspace
+def bless(workspace, as_json, run, reason) -> None:
+    """Push the model of a run although the gate refused it.
+
+    RUN is a run's id as `segpipe status` lists it, or `latest`. The canary asks the model again first, and nobody can
+    overrule the canary. The model is the baseline of the next run.
+
+    Example: segpipe bless latest --reason "masks checked by eye"
+    """
+    from pipeline.bless import bless as bless_run
+
+    blessed, new = bless_run(workspace, run, reason)
+    what = "blessed" if new else "nothing new, was blessed before:"
+    version = blessed.version
+    if as_json:
+        click.echo(json.dumps({"run_id": blessed.run_id, "version": version, "new": new}, indent=2))
+        return
+    click.echo(f"{what} run {blessed.run_id}, pushed as version {version} in {workspace.serving}/{version}")
 
 
 @click.command()
