@@ -18,7 +18,7 @@ import simplejpeg
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from components.ingest.duplicates import perceptual_hash
+from components.ingest.duplicates import MIN_SIDE, perceptual_hash
 from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 
@@ -49,7 +49,7 @@ class ReadPair:
       image: an RGB JPEG, upright.
       mask: a one-channel 8-bit PNG of the same size, the source's own values.
       height, width: of both, in pixels.
-      brightness: mean of the pixels in 0..1, of a grid of every eighth pixel.
+      brightness: mean of the pixels in 0..1.
       class_shares: share of each class among the counted pixels, 0..1, in label order.
       perceptual_hash: of the photo, see `duplicates.perceptual_hash`.
     """
@@ -141,22 +141,31 @@ def upright_jpeg(encoded: bytes, max_pixels: int) -> tuple[bytes, np.ndarray]:
     Raises:
       Unreadable: with the reason empty_photo, undecodable_photo, corrupt_photo or oversized_photo.
     """
+    jpeg, _, pixels = _upright(encoded, max_pixels)
+    return jpeg, pixels
+
+
+def _upright(encoded: bytes, max_pixels: int, min_side: int = 0) -> tuple[bytes, tuple[int, int], np.ndarray]:
+    """`upright_jpeg` with height and width of the JPEG, and pixels that need be no more than `min_side` each way."""
     opened = _open(encoded, "photo", max_pixels)
     if opened.format == "JPEG" and opened.mode == "RGB" and _orientation(opened) in (0, 1):
-        return encoded, _jpeg_pixels(encoded, opened.size)
+        return encoded, opened.size[::-1], _jpeg_pixels(encoded, opened.size, min_side=min_side)
     if opened.format in ("JPEG", "MPO"):
         _jpeg_pixels(encoded, opened.size, "GRAY")
-    jpeg = _to_jpeg(_upright_rgb(opened, encoded))
-    return jpeg, simplejpeg.decode_jpeg(jpeg)
+    upright = _upright_rgb(opened, encoded)
+    jpeg = _to_jpeg(upright)
+    return jpeg, upright.size[::-1], simplejpeg.decode_jpeg(jpeg, min_height=min_side, min_width=min_side)
 
 
-def _jpeg_pixels(encoded: bytes, size: tuple[int, int], colours: str = "RGB") -> np.ndarray:
+def _jpeg_pixels(encoded: bytes, size: tuple[int, int], colours: str = "RGB", min_side: int = 0) -> np.ndarray:
     """Decodes what every decoder of the house takes, and takes no warning for an answer.
 
     Args:
       encoded: a JPEG.
       size: width and height that Pillow found and that are small enough; two parsers may differ over a forged header.
       colours: RGB or GRAY.
+      min_side: pixels that are enough each way, 0 for all. All of the data are read and checked whatever it is; only
+        the arithmetic from coefficients to pixels gets less.
     """
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
@@ -164,7 +173,7 @@ def _jpeg_pixels(encoded: bytes, size: tuple[int, int], colours: str = "RGB") ->
             raise Unreadable("corrupt_photo", f"one header says {size[0]}x{size[1]}, another {width}x{height}")
         # TensorFlow knows fewer kinds of JPEG than libjpeg-turbo; this reads no more than the header.
         tf.io.extract_jpeg_shape(encoded)
-        return simplejpeg.decode_jpeg(encoded, colours, strict=True)
+        return simplejpeg.decode_jpeg(encoded, colours, min_height=min_side, min_width=min_side, strict=True)
     except ValueError as error:
         raise Unreadable("corrupt_photo", str(error)) from error
     except tf.errors.InvalidArgumentError as error:
@@ -236,18 +245,18 @@ def read_pair(photo: bytes, mask: bytes, spec: FeatureSpec, settings: DataSettin
       Unreadable: with one of the reasons empty_, undecodable_, corrupt_ or oversized_ photo or mask, mask_size,
         mask_value, mask_in_colour, mask_all_ignored.
     """
-    image, pixels = upright_jpeg(photo, settings.max_pixels)
+    image, size, pixels = _upright(photo, settings.max_pixels, MIN_SIDE)
     turn = _orientation(_open(photo, "photo", settings.max_pixels)) if settings.masks_follow_exif else 1
     png, values = _read_mask(mask, turn, settings.max_pixels)
-    if values.shape != pixels.shape[:2]:
-        (mh, mw), (h, w) = values.shape, pixels.shape[:2]
+    if values.shape != size:
+        (mh, mw), (h, w) = values.shape, size
         raise Unreadable("mask_size", f"the mask is {mw}x{mh}, its photo {w}x{h}")
     return ReadPair(
         image=image,
         mask=png,
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        brightness=float(pixels[::8, ::8].mean() / 255.0),
+        height=size[0],
+        width=size[1],
+        brightness=float(pixels.mean() / 255.0),
         class_shares=_class_shares(values, spec),
         perceptual_hash=perceptual_hash(pixels),
     )

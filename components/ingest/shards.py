@@ -8,6 +8,7 @@ Each worker reads ahead in threads: nearly all of the work is decoding and hashi
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -108,8 +109,12 @@ class WriteShard(beam.DoFn):
             yield from map(self._ingest, pairs)
             return
         with ThreadPoolExecutor(threads) as pool:
-            for first in range(0, len(pairs), _PHOTOS_AHEAD * threads):
-                yield from pool.map(self._ingest, pairs[first : first + _PHOTOS_AHEAD * threads])
+            ahead = deque()
+            for pair in pairs:
+                ahead.append(pool.submit(self._ingest, pair))
+                if len(ahead) == _PHOTOS_AHEAD * threads:
+                    yield ahead.popleft().result()
+            yield from (done.result() for done in ahead)
 
     def _ingest(self, pair: Pair) -> tuple[SourceFile, bytes | None, Quarantined | None]:
         photo = mask = None
@@ -149,8 +154,8 @@ def write_shards(
     with beam.Pipeline(options=PipelineOptions(beam_args)) as pipeline:
         _ = (
             pipeline
+            # Create spreads them over the workers.
             | "Plans" >> beam.Create(plans)
-            | "Spread" >> beam.Reshuffle()
             | "WriteShard" >> beam.ParDo(WriteShard(spec, settings))
         )
     results = []

@@ -6,10 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
+import simplejpeg
 import tensorflow as tf
 from drawing import BACKGROUND, CONTOUR, PET, STORED, decoded, encoded, halves, pet, turned
 from PIL import Image
 
+from components.ingest.duplicates import perceptual_hash
 from components.ingest.reader import Unreadable, file_bytes, read_pair, upright_jpeg
 from components.ingest.settings import DataSettings
 from trainer.features import ClassSpec, FeatureSpec
@@ -272,6 +274,37 @@ def test_damage_of_any_kind_is_refused_or_read_but_never_stops_the_ingest(kind):
                 assert tf.io.decode_jpeg(pair.image).shape == (40, 56, 3)
                 assert tf.io.decode_png(pair.mask).shape == (40, 56, 1)
     assert refused
+
+
+LARGE_PHOTO, LARGE_TRIMAP = pet(300, 420)
+
+
+@pytest.mark.parametrize("photo", [encoded(LARGE_PHOTO, "PNG"), encoded(LARGE_PHOTO, "JPEG")], ids=["PNG", "JPEG"])
+def test_a_large_photo_is_told_as_if_all_its_pixels_were_decoded(photo):
+    pair = read(photo, encoded(LARGE_TRIMAP, "PNG"))
+    assert (pair.height, pair.width) == (300, 420)
+    assert pair.brightness == pytest.approx(LARGE_PHOTO.mean() / 255, abs=0.005)
+    apart = int(pair.perceptual_hash, 16) ^ int(perceptual_hash(LARGE_PHOTO), 16)
+    assert apart.bit_count() <= 2
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+def test_a_large_photo_is_refused_for_just_the_damage_that_a_full_decode_sees(options):
+    jpeg, mask = encoded(LARGE_PHOTO, "JPEG", **options), encoded(LARGE_TRIMAP, "PNG")
+    rng, seen = np.random.default_rng(3), []
+    for _ in range(60):
+        damaged = bytearray(jpeg)
+        for position in rng.integers(len(jpeg) // 10, len(jpeg), rng.integers(1, 4)):
+            damaged[position] = rng.integers(256)
+        try:
+            simplejpeg.decode_jpeg(bytes(damaged), strict=True)
+            seen.append(False)
+            read(bytes(damaged), mask)
+        except ValueError:
+            seen.append(True)
+            with pytest.raises(Unreadable, match="corrupt_photo"):
+                read(bytes(damaged), mask)
+    assert set(seen) == {False, True}
 
 
 @pytest.mark.parametrize("photo", [encoded(RAMP, "PNG"), encoded(RAMP, "JPEG")], ids=["PNG", "JPEG"])
