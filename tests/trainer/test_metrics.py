@@ -21,7 +21,8 @@ from trainer_helpers import (
 
 from trainer.features import FILENAME, IMAGE, MASK
 from trainer.metrics import RANKING, CollectTallies, SegmentationMetrics
-from trainer.preprocessing import decoded_labels, shrink_labels
+from trainer.photo_size import true_labels
+from trainer.preprocessing import shrink_labels
 
 PAINTED = "painted"
 TOLERANCES = [3, 1]
@@ -118,11 +119,11 @@ def compared(records, painted, exported, tmp_path_factory):
 
 def labelled(one: dict[str, np.ndarray], own_size: bool) -> tuple[np.ndarray, np.ndarray]:
     """Truth and prediction of one photo."""
-    labels = decoded_labels(tf.constant(encode(one["mask"])), SPEC)
+    labels = true_labels(encode(one["mask"]), SPEC)
     probabilities = one["probabilities"]
     if own_size:
-        return labels.numpy(), bilinear(probabilities, *labels.shape).argmax(axis=-1).astype(np.uint8)
-    return shrink_labels(labels, SPEC).numpy(), probabilities.argmax(axis=-1).astype(np.uint8)
+        return labels, bilinear(probabilities, *labels.shape).argmax(axis=-1).astype(np.uint8)
+    return shrink_labels(tf.constant(labels), SPEC).numpy(), probabilities.argmax(axis=-1).astype(np.uint8)
 
 
 def expected(drawn, breed: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ from trainer_helpers import SPEC, bilinear, draw_mask, encode
 
 from trainer.confusion import scores
 from trainer.photo_size import photo_tallies, predicted_labels, true_labels
-from trainer.preprocessing import decoded_labels
+from trainer.preprocessing import resized_labels
 
 SIZES = [(32, 48), (64, 96), (75, 101), (188, 250), (20, 30), (33, 7), (1, 1)]
 
@@ -48,7 +48,8 @@ def test_of_equal_probabilities_the_lower_label_is_taken():
 
 def test_a_mask_is_read_as_training_reads_it():
     png = encode(draw_mask(np.random.default_rng(5), 47, 61, [0, 1, 2, 3, 4, 9, 255]))
-    np.testing.assert_array_equal(true_labels(png, SPEC), decoded_labels(tf.constant(png), SPEC).numpy())
+    own_size = SPEC.model_copy(update={"height": 47, "width": 61})
+    np.testing.assert_array_equal(true_labels(png, SPEC), resized_labels(tf.constant([png]), own_size)[0])
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
