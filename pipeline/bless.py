@@ -8,7 +8,7 @@ from components.errors import RefusedError, SegpipeError, UsageError
 from pipeline.blessings import login_name
 from pipeline.execute import failure
 from pipeline.progress import output_to
-from pipeline.records import list_runs
+from pipeline.records import runs_of
 from pipeline.report import find_run, write_report
 from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
@@ -33,9 +33,9 @@ def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool
     if not reason.strip():
         raise UsageError("--reason is empty; say why the model is to be pushed although the gate refused it")
     # A name that nobody knows must not make a workspace, which taking its lock does.
-    find_run(workspace, name, list_runs(workspace.metadata))
+    find_run(workspace, name, runs_of(workspace))
     with workspace.writer("bless"):
-        run = find_run(workspace, name, list_runs(workspace.metadata))
+        run = find_run(workspace, name, runs_of(workspace))
         if run.blessing is not None:
             return run, False
         _check(run)
@@ -48,7 +48,7 @@ def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool
 
                 logging.set_verbosity(logging.INFO)
                 push_by_hand(workspace, run, reason.strip(), login_name())
-                blessed = find_run(workspace, run.run_id, list_runs(workspace.metadata))
+                blessed = find_run(workspace, run.run_id, runs_of(workspace))
                 write_report(workspace, run.run_id)
             except RefusedError as error:
                 raise RefusedError(f"run {run.run_id} is not blessed: {error}; mend the model and run again") from error

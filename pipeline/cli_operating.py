@@ -11,8 +11,8 @@ from pipeline.completion import complete_run, complete_version
 @click.command()
 @click.argument("run", metavar="RUN", shell_complete=complete_run)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
+@with_recorded_workspace
 @with_json
-@with_workspace
 def bless(workspace, as_json, run, reason) -> None:
     """Push the model of a run although the gate refused it.
 

@@ -5,7 +5,7 @@ import sys
 import click
 
 from components.errors import UsageError
-from pipeline.cli_options import with_config, with_workspace
+from pipeline.cli_options import with_config, with_recorded_workspace, with_workspace
 
 
 @click.group()
@@ -35,7 +35,7 @@ def show(workspace, config) -> None:
 @click.argument("run", metavar="[RUN]", default="latest")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_config
-@with_workspace
+@with_recorded_workspace
 def accept(workspace, config, run, yes) -> None:
     """Take what AnomalyGate refused into the schema, as a legitimate change of the data.
 

@@ -21,6 +21,7 @@ from components.model_canary.executor import Executor as Canary
 from components.pusher import BY_HAND
 from components.pusher.executor import Executor as Pusher
 from pipeline.blessings import BLESSED_BY, NODE, REASON, VERSION
+from pipeline.remote_metadata import Connection, connection
 from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
 
@@ -40,7 +41,7 @@ def push_by_hand(workspace: Workspace, run: RunRecord, reason: str, by: str) -> 
       RefusedError: if the canary refuses the model; the execution is recorded as failed.
     """
     signed = {REASON: reason, BLESSED_BY: by}
-    with metadata.Metadata(metadata.sqlite_metadata_connection_config(workspace.metadata)) as handle:
+    with metadata.Metadata(_connection(workspace)) as handle:
         contexts = _contexts(handle, run)
         inputs = {
             "model": [_artifact(handle, run.output("Trainer", "model"))],
@@ -58,6 +59,12 @@ def push_by_hand(workspace: Workspace, run: RunRecord, reason: str, by: str) -> 
             publishing.publish_failed_execution(handle, contexts, execution.id)
             raise
         publishing.publish_succeeded_execution(handle, execution.id, contexts, outputs)
+
+
+def _connection(workspace: Workspace) -> Connection:
+    if workspace.server is None:
+        return metadata.sqlite_metadata_connection_config(workspace.metadata)
+    return connection(workspace.server)
 
 
 def _contexts(handle: metadata.Metadata, run: RunRecord) -> list[metadata_store_pb2.Context]:

@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from components.errors import RefusedError, SegpipeError, UsageError
 from pipeline.blessings import login_name
 from pipeline.config import Config
-from pipeline.records import list_runs
+from pipeline.records import runs_of
 from pipeline.report import find_run
 from pipeline.run_record import RunRecord
 from pipeline.schema_file import current_schema, read_schema, schema_source
@@ -54,7 +54,7 @@ def review(config: Config, workspace: Workspace, name: str) -> Review:
       UsageError: if there is no such run, AnomalyGate did not refuse it, or another schema is in use by now.
       RefusedError: if it found what no schema may allow.
     """
-    run = find_run(workspace, name, list_runs(workspace.metadata))
+    run = find_run(workspace, name, runs_of(workspace))
     gate = run.nodes.get("AnomalyGate")
     if run.verdict != "refused" or gate is None or gate.state != "failed":
         raise UsageError(f"run {run.run_id} is {run.verdict}, and not for its data; there is nothing to accept")

@@ -279,6 +279,23 @@ def test_a_rollback_is_recorded_on_the_server_and_the_next_run_compares_with_wha
     assert left["rollback"]["reason"] == "collars"
 
 
+def test_a_model_that_the_gate_refused_is_blessed_on_the_server_and_is_the_next_baseline(served, strict, store):
+    from pipeline.lineage import baseline
+
+    done = json.loads(served.segpipe("bless", strict.run_id, "--reason", "seen by eye", "--json").stdout)
+    assert (done["new"], done["version"]) == (True, int(served.versions()[-1]))
+    run = next(run for run in served.status()["runs"] if run["run_id"] == strict.run_id)
+    assert (run["blessing"]["reason"], run["version"]) == ("seen by eye", done["version"])
+    assert baseline(store).uri == record(store, served, strict).output("Trainer", "model").uri
+    assert not (served.workspace / "metadata.db").exists()
+
+
+def test_what_the_data_checks_refused_is_accepted_by_the_runs_on_the_server(served, unknown_breed):
+    said = served.segpipe("schema", "accept", unknown_breed.run_id, "--yes", "--config", str(served.config)).stdout
+    assert f"accepted what run {unknown_breed.run_id} was refused for" in said
+    assert '"Unicorn"' in (served.workspace / "schema.pbtxt").read_text()
+
+
 def test_the_password_is_in_no_file_and_no_table(second, bench, server):
     files = [path for path in bench.folder.rglob("*") if path.is_file()]
     assert [path for path in files if server.password.encode() in path.read_bytes()] == []
