@@ -8,6 +8,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import os
 
 PACKAGES = ("pipeline", "components", "trainer", "schema")
 
@@ -54,19 +55,27 @@ def _imports(module: str) -> list[str]:
             # `from trainer import features` imports a module, `from trainer.features import IMAGE` a name.
             submodules = [f"{node.module}.{alias.name}" for alias in node.names]
             found += [name if _is_module(name) else node.module for name in submodules]
-    return [name for name in found if name.split(".")[0] in PACKAGES and _is_module(name)]
+    return [name for name in found if _is_module(name)]
 
 
 def _is_module(name: str) -> bool:
-    if name.split(".")[0] not in PACKAGES:
-        return False
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
+    return name.split(".")[0] in PACKAGES and _file(name) is not None
+
+
+@functools.cache
+def _file(module: str) -> str | None:
+    """Path of a module's source, None if there is none. `find_spec` would import the packages around it, and that is
+    TensorFlow and all.
+    """
+    package, *rest = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not rest:
+        return None if spec is None else spec.origin
+    inside = [os.path.join(place, *rest) for place in spec.submodule_search_locations or []]
+    files = [file for path in inside for file in (f"{path}.py", os.path.join(path, "__init__.py"))]
+    return next(filter(os.path.isfile, files), None)
 
 
 def _source(module: str) -> bytes:
-    spec = importlib.util.find_spec(module)
-    with open(spec.origin, "rb") as file:
+    with open(_file(module), "rb") as file:
         return file.read()

@@ -64,6 +64,6 @@ def _report(workspace: Workspace, run_id: str) -> None:
     if not os.path.isdir(workspace.report(run_id)):
         return
     try:
-        write_report(workspace, run_id)
+        write_report(workspace, run_id, same_pictures=True)
     except Exception:  # noqa: BLE001, a report that cannot be made must not change what became of the run
         logging.exception("the report of run %s could not be made; segpipe report makes it again", run_id)

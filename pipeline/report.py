@@ -31,12 +31,13 @@ def find_run(workspace: Workspace, name: str, runs: Sequence[RunRecord]) -> RunR
     return found
 
 
-def write_report(workspace: Workspace, name: str) -> str:
-    """Makes the report of a run from stored records, over that of before; never from a cache.
+def write_report(workspace: Workspace, name: str, same_pictures: bool = False) -> str:
+    """Makes the report of a run from stored records, over that of before.
 
     Args:
       workspace: where the run is.
       name: its id, or `latest`.
+      same_pictures: take those of an earlier run with the same model where they show the same; else they are drawn.
 
     Returns:
       Path of the page.
@@ -45,15 +46,20 @@ def write_report(workspace: Workspace, name: str) -> str:
       UsageError: if there is no such run.
     """
     runs = runs_of(workspace)
-    return write_report_of(workspace, find_run(workspace, name, runs), runs)
+    return write_report_of(workspace, find_run(workspace, name, runs), runs, same_pictures)
 
 
-def write_report_of(workspace: Workspace, run: RunRecord, runs: Sequence[RunRecord]) -> str:
+def write_report_of(
+    workspace: Workspace, run: RunRecord, runs: Sequence[RunRecord], same_pictures: bool = False
+) -> str:
     """As `write_report`; for arguments see `collect_facts`."""
     facts = collect_facts(workspace, run, runs)
     from components.run_report.report import write_report_files
 
-    return write_report_files(facts, stored_records(run, runs), workspace.report(run.run_id))
+    model = run.output("Trainer", "model")
+    earlier = model and _trained_or_reused(model.uri, _earlier(run, runs)) if same_pictures else None
+    folder = earlier and workspace.report(earlier.run_id)
+    return write_report_files(facts, stored_records(run, runs), workspace.report(run.run_id), folder)
 
 
 def collect_facts(workspace: Workspace, run: RunRecord, runs: Sequence[RunRecord]) -> dict:
@@ -115,6 +121,12 @@ def _previous_statistics(run: RunRecord, runs: Sequence[RunRecord]) -> str | Non
         if statistics is not None and _parameter(other, "SpanExampleGen", "window") != window:
             return statistics.uri
     return None
+
+
+def _trained_or_reused(model: str, runs: Sequence[RunRecord]) -> RunRecord | None:
+    """The newest run whose Trainer gave a model, be it from the cache."""
+    having = (run for run in reversed(runs) if (found := run.output("Trainer", "model")) and found.uri == model)
+    return next(having, None)
 
 
 def _earlier(run: RunRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:

@@ -45,14 +45,14 @@ def comparison_picture(model: ServedModel, examples: list[dict]) -> Image.Image:
     return Image.open(buffer)
 
 
-def write_comparison(model_folder: str, examples_folder: str, path: str, count: int = 5) -> None:
+def write_comparison(model: ServedModel, examples_folder: str, path: str, count: int = 5) -> None:
     """Writes the picture for the first photos of a split; their order is by hash, so they are a fair draw.
 
     Args:
-      model_folder: of a SavedModel.
+      model: whose predictions.
       examples_folder: of a split's TFRecords.
       path: of the PNG.
       count: rows.
     """
     examples = read_examples(examples_folder, count)
-    save_png(comparison_picture(ServedModel(model_folder), examples), path)
+    save_png(comparison_picture(model, examples), path)

@@ -17,11 +17,11 @@ _SIDE = 360
 """Longest side of a picture, in pixels."""
 
 
-def photo_strips(model_folder: str, examples_folder: str, ranking: dict) -> dict[str, list[dict]]:
+def photo_strips(model: ServedModel, examples_folder: str, ranking: dict) -> dict[str, list[dict]]:
     """Predicts the photos that the Evaluator has ranked, and no other.
 
     Args:
-      model_folder: of a SavedModel.
+      model: whose predictions.
       examples_folder: of the evaluation split's TFRecords.
       ranking: see `trainer.ranking`.
 
@@ -33,7 +33,6 @@ def photo_strips(model_folder: str, examples_folder: str, ranking: dict) -> dict
     kinds = ("worst", "median", "best")
     chosen = {one["photo"]: one["mean_iou"] for kind in kinds for one in ranking[kind]}
     examples = find_examples(examples_folder, list(chosen))
-    model = ServedModel(model_folder)
     strips = {name: _strip(model, name, chosen[name], example) for name, example in examples.items()}
     return {kind: [strips[one["photo"]] for one in ranking[kind] if one["photo"] in strips] for kind in kinds}
 

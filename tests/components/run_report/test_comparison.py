@@ -7,6 +7,7 @@ import pytest
 from drawing import write_brightness_model, write_pets
 from PIL import Image, ImageColor
 
+from components.inference.served_model import ServedModel
 from components.ingest.ingest import ingest
 from components.ingest.settings import DataSettings
 from components.run_report.comparison import read_examples, write_comparison
@@ -51,7 +52,7 @@ def test_the_picture_shows_truth_and_prediction_in_the_classes_colours(tmp_path,
     for name, inverted in (("good", False), ("bad", True)):
         model = write_brightness_model(tmp_path / name, SPEC, inverted)
         path = tmp_path / f"{name}.png"
-        write_comparison(str(model), str(split), str(path), count=2)
+        write_comparison(ServedModel(str(model)), str(split), str(path), count=2)
         pictures[name] = np.asarray(Image.open(path))
     # Truth is the same in both; the bad model calls all of the ground pet, so its picture holds more of that colour.
     assert count_of(pictures["good"], PET) > 1000
@@ -63,6 +64,6 @@ def test_the_picture_grows_with_its_rows(tmp_path, split):
     model = write_brightness_model(tmp_path / "model", SPEC)
     heights = []
     for count in (1, 3):
-        write_comparison(str(model), str(split), str(tmp_path / f"{count}.png"), count)
+        write_comparison(ServedModel(str(model)), str(split), str(tmp_path / f"{count}.png"), count)
         heights.append(Image.open(tmp_path / f"{count}.png").height)
     assert heights[1] > 2 * heights[0]

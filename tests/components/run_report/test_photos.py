@@ -10,9 +10,9 @@ from drawing import write_brightness_model, write_pets
 from PIL import Image
 
 from components.example_gen.read import find_examples
+from components.inference.served_model import ServedModel
 from components.ingest.ingest import ingest
 from components.ingest.settings import DataSettings
-from components.run_report import photos
 from components.run_report.photos import photo_strips
 from trainer.features import ClassSpec, FeatureSpec
 
@@ -56,7 +56,7 @@ def test_each_ranked_photo_is_shown_with_its_truth_and_what_the_model_says(tmp_p
     found = {}
     for name, inverted in (("good", False), ("bad", True)):
         model = write_brightness_model(tmp_path / name, SPEC, inverted)
-        (found[name],) = photo_strips(str(model), split, ranked("pug_4.jpg"))["worst"]
+        (found[name],) = photo_strips(ServedModel(str(model)), split, ranked("pug_4.jpg"))["worst"]
     good, bad = found["good"], found["bad"]
     assert (good["photo"], good["mean_iou"], good["width"], good["height"]) == ("pug_4.jpg", 0.25, 56, 40)
     photo, truth, prediction = map(picture, good["pictures"])
@@ -66,17 +66,16 @@ def test_each_ranked_photo_is_shown_with_its_truth_and_what_the_model_says(tmp_p
     assert good["iou"]["pet"] > 0.6 > bad["iou"]["pet"]
 
 
-def test_no_other_photo_is_predicted(tmp_path, split, monkeypatch):
+def test_no_other_photo_is_predicted(tmp_path, split):
     asked = []
 
-    class Counting(photos.ServedModel):
+    class Counting(ServedModel):
         def labels(self, given, sizes):
             asked.extend(given)
             return super().labels(given, sizes)
 
-    monkeypatch.setattr(photos, "ServedModel", Counting)
     model = write_brightness_model(tmp_path / "model", SPEC)
-    found = photo_strips(str(model), split, ranked("pug_3.jpg", "pug_7.jpg", "gone.jpg"))
+    found = photo_strips(Counting(str(model)), split, ranked("pug_3.jpg", "pug_7.jpg", "gone.jpg"))
     assert [strip["photo"] for strip in found["worst"]] == ["pug_3.jpg", "pug_7.jpg"]
     assert len(asked) == 2
 
