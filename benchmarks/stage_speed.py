@@ -3,7 +3,8 @@
 .venv/bin/python benchmarks/stage_speed.py [--photos N] [--workspace DIR]
 
 Draws N photos (6,000), ingests them and runs the pipeline with a short training, then reads the seconds of its nodes
-from the records. The comparisons follow in this process:
+from the records. Most of the Evaluator's are the same for any number of photos, so the whole is run on an eighth of
+them, too, which tells the price of a further one. The comparisons follow in this process:
 
     decode + resize      TensorFlow decodes each photo once and averages it to 96x128; with masks: each mask, too
     forward pass         the default net on batches of 32, both ways round, as the exported model averages them
@@ -139,7 +140,8 @@ def gzip_batches(files: list[str], folder: str, examples: int = 1000) -> tf.data
 
 def stages(root: str, photos: int) -> list[Figure]:
     """Runs everything."""
-    run = run_pipeline(root, photos)
+    os.makedirs(f"{root}/few", exist_ok=True)
+    few, run = run_pipeline(f"{root}/few", photos // 8), run_pipeline(root, photos)
     workspace = Workspace.at(f"{root}/workspace")
     evaluated = run.summary["metrics"]["photos"]
     nodes = {name: run.nodes[name].seconds for name in ("StatisticsGen", "Transform", "SegmentationEvaluator")}
@@ -147,6 +149,9 @@ def stages(root: str, photos: int) -> list[Figure]:
     print({name: round(value, 1) for name, value in nodes.items()})
     bare, pairs = bare_preparation(f"{root}/drawn", masks=False), bare_preparation(f"{root}/drawn", masks=True)
     evaluation, forward = 1000 * nodes["SegmentationEvaluator"] / evaluated, forward_passes(int(evaluated))
+    more = evaluated - few.summary["metrics"]["photos"]
+    further = 1000 * (nodes["SegmentationEvaluator"] - few.nodes["SegmentationEvaluator"].seconds) / more
+    print(f"evaluation: {nodes['SegmentationEvaluator'] - evaluated * further / 1000:.1f} s whatever the photos")
     transformed = run.output("Transform", "transformed_examples").uri
     train = [f"{transformed}/Split-train/*"]
     stored = sum(map(os.path.getsize, glob(f"{transformed}/Split-*/*"))) / photos
@@ -158,6 +163,7 @@ def stages(root: str, photos: int) -> list[Figure]:
         Figure(row, f"{prepared:.0f} photos/s", "decode + resize", f"{bare:.0f} photos/s", prepared / bare, "0.5"),
         Figure(row, f"{prepared:.0f} photos/s", "the same with masks", f"{pairs:.0f} photos/s", prepared / pairs, ""),
         Figure("evaluation", f"{evaluation:.1f} ms", "forward pass", f"{forward:.1f} ms", evaluation / forward, "2"),
+        Figure("each further photo", f"{further:.1f} ms", "forward pass", f"{forward:.1f} ms", further / forward, ""),
         Figure("raw example", f"{raw:,.0f} bytes", "its files", f"{files:,.0f} bytes", raw / files, "1.03"),
         Figure("transformed example", f"{stored:,.0f} bytes", "its pixels", f"{size:,}", stored / size, "7.2"),
         Figure("the same", f"{stored:,.0f} bytes", "float lists", f"{size * 16:,} bytes", stored / size / 16, ""),

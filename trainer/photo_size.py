@@ -3,7 +3,8 @@
 `predict`, `evaluate`, the report and TFMA's metrics all come through here, so that what is shown is what is measured.
 """
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -59,6 +60,13 @@ def true_labels(mask: bytes, spec: FeatureSpec) -> np.ndarray:
     return np.take(spec.label_table(), tf.io.decode_png(mask, channels=1).numpy()[:, :, 0])
 
 
+@functools.lru_cache(maxsize=8)
+def _shrinking(spec: FeatureSpec) -> Callable[[np.ndarray], tf.Tensor]:
+    """`shrink_labels` as one graph: its operations, called one by one, cost more to call than they take."""
+    labels = tf.TensorSpec([None, None], tf.uint8)
+    return tf.function(lambda photo: shrink_labels(photo, spec), input_signature=[labels])
+
+
 def photo_tallies(mask: bytes, probabilities: np.ndarray, spec: FeatureSpec, tolerances: tuple[int, int]) -> np.ndarray:
     """Compares one photo's mask and prediction.
 
@@ -78,6 +86,6 @@ def photo_tallies(mask: bytes, probabilities: np.ndarray, spec: FeatureSpec, tol
     return np.stack(
         [
             tally(labels, own, spec.num_classes, tolerances[0]),
-            tally(shrink_labels(tf.constant(labels), of_model).numpy(), at_model_size, spec.num_classes, tolerances[1]),
+            tally(_shrinking(of_model)(labels).numpy(), at_model_size, spec.num_classes, tolerances[1]),
         ]
     )
