@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 
 from components.errors import UsageError
 from pipeline.config import Config
@@ -11,6 +12,15 @@ from pipeline.vertex_settings import VertexSettings
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _SECONDS = 60.0
+_LONGEST_PAUSE = 20.0
+
+
+def pauses() -> Iterator[float]:
+    """Seconds between two looks at what takes minutes but may fail at once."""
+    pause = 1.0
+    while True:
+        yield pause
+        pause = min(1.5 * pause, _LONGEST_PAUSE)
 
 
 def connect(settings: VertexSettings) -> Service:
@@ -28,7 +38,7 @@ def connect(settings: VertexSettings) -> Service:
         raise UsageError(f"{named}: still a placeholder; say in the config where the pipeline is to run")
     from google.cloud import aiplatform
 
-    endpoint = settings.endpoint or f"{settings.region}-aiplatform.googleapis.com"
+    endpoint = _address(settings)
     try:
         aiplatform.init(
             project=settings.project,
@@ -41,6 +51,25 @@ def connect(settings: VertexSettings) -> Service:
         raise UsageError(f"vertex.region: Vertex AI is not in {settings.region}; name a region where it is") from error
     allowed = f"the role Vertex AI User in the project {settings.project} and write access to {settings.root}"
     return Service("Vertex AI", endpoint, allowed, _trouble)
+
+
+def endpoint_client(settings: VertexSettings):
+    """Google's client of endpoints, which `aiplatform.Endpoint` hides: that one waits for a deployment in one call.
+
+    Args:
+      settings: the section `vertex`, of which `connect` has been told.
+    """
+    from google.cloud import aiplatform
+
+    address = _address(settings)
+    options = {"api_endpoint": address}
+    return aiplatform.gapic.EndpointServiceClient(
+        credentials=_credentials(address), transport="rest", client_options=options
+    )
+
+
+def _address(settings: VertexSettings) -> str:
+    return settings.endpoint or f"{settings.region}-aiplatform.googleapis.com"
 
 
 def _credentials(endpoint: str):
@@ -121,7 +150,9 @@ def start(config: Config, job) -> None:
       config: says where it runs.
       job: of `pipeline_job`, with an id.
     """
-    settings, resource = config.vertex, job._gca_resource
+    from google.cloud.aiplatform_v1.types import PipelineJob
+
+    settings, resource = config.vertex, PipelineJob.from_json(json.dumps(job.to_dict()))
     resource.service_account = settings.service_account
     parent = f"projects/{settings.project}/locations/{settings.region}"
     job.api_client.create_pipeline_job(

@@ -1,7 +1,7 @@
 """VertexRegistry: the last node of a run on Vertex AI, which makes a pushed model a version in the model registry.
 
-From there it is deployed to an endpoint, by hand or by whoever watches the registry. A version is registered once: it
-carries the number of the pushed version as a label.
+From there it is deployed to an endpoint: by VertexEndpoint, by hand, or by whoever watches the registry. A version is
+registered once: it carries the number of the pushed version as a label.
 """
 
 import json
@@ -11,11 +11,14 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, channel, component_spec, standard_artifacts
 
 from pipeline.vertex_client import connect
+from pipeline.vertex_serving import serving_container
 from pipeline.vertex_settings import VertexSettings
 
 LABEL = "segpipe_version"
 RESOURCE = "resource"
 """Custom property of the output: name of the version in the registry; empty where nothing was pushed."""
+VERSION = "pushed_version"
+"""Custom property of the pusher's output and of this one."""
 
 _SCHEME = "gs://"
 _NEEDED = {"project", "region", "root", "image", "endpoint", "labels", "registry"}
@@ -32,12 +35,27 @@ class Executor(base_executor.BaseExecutor):
             logging.info("nothing was pushed, so nothing is registered")
             registered.set_string_custom_property(RESOURCE, "")
             return
-        content = json.loads(exec_properties["settings"])
-        settings = VertexSettings.model_validate(content | {"root": _SCHEME + content["root"]})
-        version = pushed.get_string_custom_property("pushed_version")
-        resource = register(settings, exec_properties["model"], version)
+        version = pushed.get_string_custom_property(VERSION)
+        resource = register(settings_from(exec_properties["settings"]), exec_properties["model"], version)
         logging.info("version %s is %s", version, resource)
         registered.set_string_custom_property(RESOURCE, resource)
+        registered.set_string_custom_property(VERSION, version)
+
+
+def settings_text(settings: VertexSettings) -> str:
+    """What a node needs of the section `vertex`, as a parameter of it.
+
+    The root is without `gs://`, for which the container's command would put a path.
+    """
+    content = settings.model_dump(include=_NEEDED)
+    content["root"] = settings.root.removeprefix(_SCHEME)
+    return json.dumps(content, sort_keys=True)
+
+
+def settings_from(text: str) -> VertexSettings:
+    """The section again."""
+    content = json.loads(text)
+    return VertexSettings.model_validate(content | {"root": _SCHEME + content["root"]})
 
 
 def register(settings: VertexSettings, model: str, version: str) -> str:
@@ -67,10 +85,10 @@ def register(settings: VertexSettings, model: str, version: str) -> str:
         if there:
             return f"{there[0].model_resource_name}@{there[0].version_id}"
         made = aiplatform.Model.upload(
-            serving_container_image_uri=settings.registry.image,
             artifact_uri=f"{settings.root}/serving_model/{version}",
             display_name=model,
             labels=settings.labels | {LABEL: version},
+            **serving_container(settings, version),
             # A model that is there gets a version; one that is not is made.
             **({"parent_model": model} if known else {"model_id": model}),
         )
@@ -80,8 +98,7 @@ def register(settings: VertexSettings, model: str, version: str) -> str:
 
 
 class VertexRegistrySpec(component_spec.ComponentSpec):
-    """`model`: id in the registry. `settings`: JSON of `VertexSettings`, its root without `gs://`, for which the
-    container's command would put a path. `fingerprint`: hash of the code."""
+    """`model`: id in the registry. `settings`: see `settings_text`. `fingerprint`: hash of the code."""
 
     PARAMETERS = {
         "model": component_spec.ExecutionParameter(type=str),
@@ -99,12 +116,10 @@ class VertexRegistry(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(self, pushed_model: channel.BaseChannel, model: str, settings: VertexSettings, fingerprint: str):
-        content = settings.model_dump(include=_NEEDED)
-        content["root"] = settings.root.removeprefix(_SCHEME)
         spec = VertexRegistrySpec(
             pushed_model=pushed_model,
             model=settings.registry.model or model,
-            settings=json.dumps(content, sort_keys=True),
+            settings=settings_text(settings),
             fingerprint=fingerprint,
             registered_model=channel.OutputChannel(standard_artifacts.PushedModel, self, "registered_model"),
         )

@@ -111,14 +111,20 @@ def _refuse(config: Config) -> None:
 
 
 def _registry(pusher, config: Config) -> list:
-    """The node that registers what is pushed, if the config asks for it."""
+    """The nodes that register and deploy what is pushed, as far as the config asks for them."""
     if config.vertex.registry is None:
         return []
     from pipeline.fingerprint import fingerprint
     from pipeline.vertex_registry import VertexRegistry
 
     source = fingerprint("pipeline.vertex_registry")
-    return [VertexRegistry(pusher.outputs["pushed_model"], config.pipeline_name, config.vertex, source)]
+    registry = VertexRegistry(pusher.outputs["pushed_model"], config.pipeline_name, config.vertex, source)
+    if config.vertex.registry.deploy is None:
+        return [registry]
+    from pipeline.vertex_endpoint import VertexEndpoint
+
+    source = fingerprint("pipeline.vertex_endpoint")
+    return [registry, VertexEndpoint(registry.outputs["registered_model"], config.vertex, source)]
 
 
 def _equip(nodes: dict, resources: dict[str, NodeResources]) -> None:

@@ -5,7 +5,7 @@ What is left out is a named placeholder, so that compiling needs no project of o
 
 import re
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 PLACEHOLDER = "your-"
 _ENDPOINT = r"^(http://(127\.0\.0\.1|localhost)(:\d+)?|(https://)?[A-Za-z0-9][-.A-Za-z0-9]*(:\d+)?)$"
@@ -29,22 +29,8 @@ class NodeResources(BaseModel):
     accelerators: int = Field(default=1, ge=1)
 
 
-class RegistrySettings(BaseModel):
-    """Where pushed models are registered, from where an endpoint takes them.
-
-    Attributes:
-      model: id in the model registry; None takes the pipeline's name.
-      image: container that serves a version of it, one of Google's or your own.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_-]{0,62}$")
-    image: str = Field(default="us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest", pattern=r"^\S+$")
-
-
-class VertexTraining(BaseModel):
-    """The machine of Vertex AI Training that the Trainer gets in a job of its own.
+class Machine(BaseModel):
+    """A machine of Vertex AI, by name.
 
     Attributes:
       machine_type: such as n1-standard-8.
@@ -57,6 +43,57 @@ class VertexTraining(BaseModel):
     machine_type: str = Field(pattern=r"^[a-z][a-z0-9-]+$")
     accelerator: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$")
     accelerators: int = Field(default=1, ge=1)
+
+    def spec(self) -> dict:
+        """The machine as a MachineSpec of Google's client."""
+        machine: dict = {"machine_type": self.machine_type}
+        if self.accelerator:
+            machine |= {"accelerator_type": self.accelerator, "accelerator_count": self.accelerators}
+        return machine
+
+
+class VertexTraining(Machine):
+    """The machine of Vertex AI Training that the Trainer gets in a job of its own."""
+
+
+class Deployment(Machine):
+    """The endpoint that serves the newest version, and on what.
+
+    Attributes:
+      endpoint: its id, by which it is found; one that is not there is made.
+      min_replicas, max_replicas: how many such machines a version gets, by its load.
+      traffic: percent of the requests that a new version gets; the rest stay with the version that has most of them.
+      keep: how many versions without traffic stay deployed, and paid for, the newest ones.
+    """
+
+    endpoint: str = Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=1, ge=1)
+    traffic: int = Field(default=100, ge=1, le=100)
+    keep: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _replicas(self) -> "Deployment":
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(f"max_replicas: {self.max_replicas} is below min_replicas, {self.min_replicas}; raise it")
+        return self
+
+
+class RegistrySettings(BaseModel):
+    """Where pushed models are registered, and from where an endpoint takes them.
+
+    Attributes:
+      model: id in the model registry; None takes the pipeline's name.
+      image: container that serves a version of it, one of Google's or your own; None takes the pipeline's, with the
+        server of `segpipe serve` and the TensorFlow that the model was trained with.
+      deploy: None deploys no version.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_-]{0,62}$")
+    image: str | None = Field(default=None, pattern=r"^\S+$")
+    deploy: Deployment | None = None
 
 
 class VertexSettings(BaseModel):
@@ -72,7 +109,7 @@ class VertexSettings(BaseModel):
       labels: of every job.
       resources: node -> what its container gets.
       training: None trains in the Trainer's container.
-      registry: None registers no model.
+      registry: None registers no model, and so deploys none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

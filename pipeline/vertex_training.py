@@ -13,10 +13,8 @@ import time
 
 from components.errors import SegpipeError
 from pipeline.remote_calls import Service
-from pipeline.vertex_client import connect
+from pipeline.vertex_client import connect, pauses
 from pipeline.vertex_settings import VertexSettings
-
-POLL_SECONDS = 20.0
 
 _NEEDED = {"project", "region", "root", "image", "endpoint", "labels", "service_account", "training"}
 
@@ -27,13 +25,12 @@ def training_command(settings: VertexSettings) -> list[str]:
     return ["python", "-m", "pipeline.vertex_training", content]
 
 
-def train(settings: VertexSettings, arguments: list[str], poll: float = POLL_SECONDS) -> None:
+def train(settings: VertexSettings, arguments: list[str]) -> None:
     """Starts the job and waits for its end.
 
     Args:
       settings: the section `vertex`, with `training`.
       arguments: of `pipeline.vertex_step`.
-      poll: seconds between two looks at the job.
 
     Raises:
       SegpipeError: if the job fails, or the service does.
@@ -59,20 +56,16 @@ def train(settings: VertexSettings, arguments: list[str], poll: float = POLL_SEC
     job = service.ask(start)
     print(f"training in {job}", flush=True)
     try:
-        _wait(service, job, poll)
+        _wait(service, job)
     except SystemExit:
         service.ask(lambda _: aiplatform.CustomJob.get(job).cancel())
         raise
 
 
 def _workers(settings: VertexSettings, arguments: list[str]) -> dict:
-    training = settings.training
-    machine: dict = {"machine_type": training.machine_type}
-    if training.accelerator:
-        machine |= {"accelerator_type": training.accelerator, "accelerator_count": training.accelerators}
     command = ["python", "-m", "pipeline.vertex_step"]
     container = {"image_uri": settings.image, "command": command, "args": arguments}
-    return {"machine_spec": machine, "replica_count": 1, "container_spec": container}
+    return {"machine_spec": settings.training.spec(), "replica_count": 1, "container_spec": container}
 
 
 def _name(arguments: list[str]) -> str:
@@ -82,18 +75,18 @@ def _name(arguments: list[str]) -> str:
     return f"{job}-{task}"[:128]
 
 
-def _wait(service: Service, job: str, poll: float) -> None:
+def _wait(service: Service, job: str) -> None:
     from google.cloud import aiplatform
     from google.cloud.aiplatform_v1.types import JobState
 
     ended = (JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED, JobState.JOB_STATE_EXPIRED)
-    while True:
+    for pause in pauses():
         resource = service.ask(lambda _: aiplatform.CustomJob.get(job).gca_resource)
         if resource.state == JobState.JOB_STATE_SUCCEEDED:
             return
         if resource.state in ended:
             raise SegpipeError(f"{job} ended as {resource.state.name}: {resource.error.message}; its log says why")
-        time.sleep(poll)
+        time.sleep(pause)
 
 
 def main() -> None:

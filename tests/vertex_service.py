@@ -25,6 +25,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, json_format
 from google.rpc import status_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
+from vertex_endpoints import Endpoints, Operations, raw
 
 from pipeline.vertex_settings import VertexSettings
 
@@ -46,8 +47,20 @@ _METHODS = (
     ("POST", rf"/v1/(?P<parent>{PARENT})/models:upload", "UploadModel"),
     ("GET", rf"/v1/(?P<name>{PARENT}/models/[^/:]+):listVersions", "ListModelVersions"),
     ("GET", rf"/v1/(?P<name>{PARENT}/models/[^/:]+)", "GetModel"),
+    ("POST", rf"/v1/(?P<parent>{PARENT})/endpoints", "CreateEndpoint"),
+    ("GET", rf"/v1/(?P<name>{PARENT}/endpoints/[^/:]+)", "GetEndpoint"),
+    ("POST", rf"/v1/(?P<endpoint>{PARENT}/endpoints/[^/:]+):deployModel", "DeployModel"),
+    ("POST", rf"/v1/(?P<endpoint>{PARENT}/endpoints/[^/:]+):undeployModel", "UndeployModel"),
+    # Google's definition of the service has operations at both addresses, and its client takes the first.
+    ("GET", rf"/(?:ui|v1)/(?P<name>{PARENT}/(?:models|endpoints)/[^/:]+/operations/[^/:]+)", "GetOperation"),
+    ("GET", rf"/(?:ui|v1)/(?P<name>{PARENT}/endpoints/[^/:]+)/operations", "ListOperations"),
 )
-_BODIES = {"CreatePipelineJob": "pipelineJob", "CreateSchedule": "schedule", "CreateCustomJob": "customJob"}
+_BODIES = {
+    "CreatePipelineJob": "pipelineJob",
+    "CreateSchedule": "schedule",
+    "CreateCustomJob": "customJob",
+    "CreateEndpoint": "endpoint",
+}
 
 
 @dataclass
@@ -58,8 +71,10 @@ class VertexService(Service):
       buckets: folder that holds a folder per bucket.
       jobs, schedules: by resource name.
       trainings: custom jobs by resource name.
-      train: what a custom job that is made does; its exit status is how it ends.
+      train: starts a custom job; returns what tells its exit status, or None while it runs.
       models: versions by resource name of the model.
+      operations: what takes a while.
+      endpoints: what serves models.
       course: what the job is, each time that it is asked for, up to the last.
     """
 
@@ -67,10 +82,15 @@ class VertexService(Service):
     jobs: dict[str, types.PipelineJob] = field(default_factory=dict)
     schedules: dict[str, types.Schedule] = field(default_factory=dict)
     trainings: dict[str, types.CustomJob] = field(default_factory=dict)
-    train: Callable[[types.CustomJob], int | None] = lambda job: 0
+    train: Callable[[types.CustomJob], Callable[[], int | None]] = lambda job: lambda: 0
     models: dict[str, list[types.Model]] = field(default_factory=dict)
+    operations: Operations = field(default_factory=Operations)
     course: list[types.PipelineJob] = field(default_factory=list)
     _uploads: dict[str, Path] = field(default_factory=dict)
+    _running: dict[str, Callable[[], int | None]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.endpoints = Endpoints(self.operations, self.models)
 
     def answer(self, request: Request) -> Answer:
         if "/storage/v1/b/" in request.path or request.path.startswith("/session/"):
@@ -85,11 +105,12 @@ class VertexService(Service):
 
     def _call(self, method: str, names: dict[str, str], request: Request) -> Answer:
         query = {name: value for name, value in request.query.items() if name != "$alt"}
-        message = getattr(types, f"{method}Request")()
+        kind = f"{method}Request"
+        message = getattr(types, kind)() if hasattr(types, kind) else getattr(operations_pb2, kind)()
         content = names | query
         body = json_format.json.loads(request.body) if request.body else {}
         content |= {_BODIES[method]: body} if method in _BODIES else body
-        json_format.ParseDict(content, type(message).pb(message), ignore_unknown_fields=False)
+        json_format.ParseDict(content, raw(message), ignore_unknown_fields=False)
         work = getattr(self, f"_{re.sub(r'(?<!^)(?=[A-Z])', '_', method).lower()}")
         return self.carried_out(method, message, work, _failed)
 
@@ -157,14 +178,18 @@ class VertexService(Service):
         name = f"{request.parent}/customJobs/{len(self.trainings) + 1}"
         self.trainings[name] = types.CustomJob(request.custom_job)
         self.trainings[name].name = name
-        status = self.train(self.trainings[name])
-        states = {None: types.JobState.JOB_STATE_RUNNING, 0: types.JobState.JOB_STATE_SUCCEEDED}
-        self.trainings[name].state = states.get(status, types.JobState.JOB_STATE_FAILED)
-        if status:
-            self.trainings[name].error = status_pb2.Status(code=9, message=f"non-zero status of {status}")
+        self.trainings[name].state = types.JobState.JOB_STATE_RUNNING
+        self._running[name] = self.train(self.trainings[name])
         return _message(self.trainings[name])
 
     def _get_custom_job(self, request: types.GetCustomJobRequest) -> Answer:
+        job = self.trainings.get(request.name)
+        if job is not None and job.state == types.JobState.JOB_STATE_RUNNING:
+            status = self._running[request.name]()
+            states = {None: types.JobState.JOB_STATE_RUNNING, 0: types.JobState.JOB_STATE_SUCCEEDED}
+            job.state = states.get(status, types.JobState.JOB_STATE_FAILED)
+            if status:
+                job.error = status_pb2.Status(code=9, message=f"non-zero status of {status}")
         return _found(self.trainings, request.name)
 
     def _list_custom_jobs(self, request: types.ListCustomJobsRequest) -> Answer:
@@ -184,11 +209,18 @@ class VertexService(Service):
         assert model.display_name and model.container_spec.image_uri
         folder = self.buckets / model.artifact_uri.removeprefix("gs://")
         assert (folder / "saved_model.pb").is_file(), f"{model.artifact_uri} holds no model"
-        versions = self.models.setdefault(name, [])
-        versions.append(types.Model(model))
-        versions[-1].name, versions[-1].version_id = name, str(len(versions))
-        response = types.UploadModelResponse(model=name, model_version_id=versions[-1].version_id)
-        return _done(type(response).pb(response))
+
+        def finish():
+            versions = self.models.setdefault(name, [])
+            versions.append(types.Model.deserialize(raw(model).SerializeToString()))
+            versions[-1].name, versions[-1].version_id = name, str(len(versions))
+            versions[-1].supported_deployment_resources_types = [
+                types.Model.DeploymentResourcesType.DEDICATED_RESOURCES
+            ]
+            response = types.UploadModelResponse(model=name, model_version_id=versions[-1].version_id)
+            return raw(response)
+
+        return _operation(self.operations.begin(name, finish))
 
     def _list_model_versions(self, request: types.ListModelVersionsRequest) -> Answer:
         if request.name not in self.models:
@@ -201,13 +233,43 @@ class VertexService(Service):
         name, _, version = request.name.partition("@")
         return _message(self.models[name][int(version or 1) - 1])
 
+    def _create_endpoint(self, request: types.CreateEndpointRequest) -> Answer:
+        name = f"{request.parent}/endpoints/{request.endpoint_id}"
+        if name in self.endpoints.held or self.operations.is_running(name):
+            return _failed(409, f"{name} exists")
+        return _operation(self.endpoints.create(request))
+
+    def _get_endpoint(self, request: types.GetEndpointRequest) -> Answer:
+        return _found(self.endpoints.held, request.name)
+
+    def _deploy_model(self, request: types.DeployModelRequest) -> Answer:
+        return _operation(self.endpoints.deploy(request))
+
+    def _undeploy_model(self, request: types.UndeployModelRequest) -> Answer:
+        return _operation(self.endpoints.undeploy(request))
+
+    def _get_operation(self, request: operations_pb2.GetOperationRequest) -> Answer:
+        return _operation(self.operations.look(request.name))
+
+    def _list_operations(self, request: operations_pb2.ListOperationsRequest) -> Answer:
+        # A page for each, the newest first.
+        found = self.operations.of(request.name)[::-1]
+        if request.name not in self.endpoints.held:
+            return _failed(404, f"{request.name} is not found")
+        start = int(request.page_token or 0)
+        following = str(start + 1) if start + 1 < len(found) else ""
+        page = operations_pb2.ListOperationsResponse(operations=found[start : start + 1], next_page_token=following)
+        return _message(page)
+
     def _storage(self, request: Request) -> Answer:
-        """Cloud Storage: whether a bucket or an object is there, reading one, and a resumable upload."""
+        """Cloud Storage: whether a bucket or an object is there, a list, reading one, and a resumable upload."""
         failure = self.next_failure("storage")
         if failure is not None:
             return _failed(failure.status, failure.message)
         if request.path.startswith("/session/"):
             return self._receive(self._uploads[request.path], request)
+        if request.path.endswith("/o") and "prefix" in request.query and request.method == "GET":
+            return self._listed(request.path.split("/")[-2], request.query["prefix"])
         match = re.fullmatch(r"(/upload|/download)?/storage/v1/b/([^/]+)(?:/o(?:/([^/]+))?)?", request.path)
         assert match, "no such method"
         kind, bucket, key = match[1], match[2], unquote(match[3] or "")
@@ -226,6 +288,12 @@ class VertexService(Service):
         if request.query.get("alt") == "media":
             return _range(path.read_bytes(), request.headers.get("Range"))
         return Answer(body=_described(bucket, key, path))
+
+    def _listed(self, bucket: str, prefix: str) -> Answer:
+        files = [path for path in sorted((self.buckets / bucket).rglob("*")) if path.is_file()]
+        keys = {str(path.relative_to(self.buckets / bucket)): path for path in files}
+        items = [_described(bucket, key, path) for key, path in keys.items() if key.startswith(prefix)]
+        return Answer(body={"kind": "storage#objects", "items": items})
 
     def _receive(self, path: Path, request: Request) -> Answer:
         sent = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", request.headers["Content-Range"])
@@ -257,14 +325,18 @@ def _found(resources: dict, name: str) -> Answer:
 
 
 def _message(message) -> Answer:
-    return Answer(body=json_format.MessageToJson(type(message).pb(message), use_integers_for_enums=True).encode())
+    return Answer(body=json_format.MessageToJson(raw(message), use_integers_for_enums=True).encode())
+
+
+def _operation(operation: operations_pb2.Operation) -> Answer:
+    return Answer(body=json_format.MessageToJson(operation).encode())
 
 
 def _done(response) -> Answer:
     """An operation that has ended."""
     operation = operations_pb2.Operation(name=f"{PARENT}/operations/1", done=True)
     operation.response.Pack(response)
-    return Answer(body=json_format.MessageToJson(operation).encode())
+    return _operation(operation)
 
 
 def _failed(status: int, message: str) -> Answer:
@@ -273,7 +345,9 @@ def _failed(status: int, message: str) -> Answer:
 
 
 def _range(content: bytes, wanted: str | None) -> Answer:
-    match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "bytes=0-")
+    if wanted is None:
+        return Answer(body=content)
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)
     start, end = int(match[1]), min(int(match[2] or len(content)), len(content) - 1)
     if start >= len(content):
         return _failed(416, "out of range")

@@ -33,7 +33,9 @@ def settings(service) -> VertexSettings:
     return settings_of(service, registry={"image": "registry/serving:2"})
 
 
-def test_the_first_version_makes_the_model_and_the_next_is_a_version_of_it(service, settings):
+@pytest.mark.parametrize("looks", [0, 1])
+def test_the_first_version_makes_the_model_and_the_next_is_a_version_of_it(service, settings, looks):
+    service.operations.looks = looks
     assert register(settings, "pets", "1700000001") == f"{MODEL}@1"
     assert register(settings, "pets", "1700000002") == f"{MODEL}@2"
     first, second = service.models[MODEL]

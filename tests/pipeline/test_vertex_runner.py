@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.errors import UsageError
-from pipeline import dag
+from pipeline import dag, fingerprint
 from pipeline.config import Config, load_config
 from pipeline.vertex_record import HANDLER
 from pipeline.vertex_runner import compile_job, compile_to, tasks_of
@@ -29,6 +29,7 @@ OWN = {
             "Trainer": {"cpus": 8, "memory_gb": 30, "accelerator": "NVIDIA_TESLA_T4"},
             "SpanExampleGen": {"cpus": 2},
         },
+        "registry": {"model": "pets", "deploy": {"endpoint": "pets-live", "machine_type": "n1-standard-4"}},
     },
     "beam": {
         "nodes": {
@@ -52,7 +53,8 @@ def golden_text(job: dict) -> str:
 @pytest.fixture(scope="module")
 def job():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dag, "fingerprint", lambda module: f"fingerprint of {module}")
+        for module in (dag, fingerprint):
+            patch.setattr(module, "fingerprint", lambda module: f"fingerprint of {module}")
         yield compile_job(Config.model_validate(OWN))
 
 
@@ -153,5 +155,5 @@ def test_placeholders_are_named(tmp_path):
 
 
 if __name__ == "__main__":
-    dag.fingerprint = lambda module: f"fingerprint of {module}"
+    dag.fingerprint = fingerprint.fingerprint = lambda module: f"fingerprint of {module}"
     GOLDEN.write_text(golden_text(compile_job(Config.model_validate(OWN))))

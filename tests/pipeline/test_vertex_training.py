@@ -9,6 +9,7 @@ import time
 
 import pytest
 from api_server import Failure
+from google.cloud.aiplatform_v1 import types
 from vertex_service import PARENT, settings_of, vertex_service
 
 from components.errors import SegpipeError, UsageError
@@ -49,11 +50,8 @@ def test_the_job_runs_the_command_of_the_container_on_the_machine_of_the_config(
     assert (job.display_name, dict(job.labels)) == ("segpipe-1-Trainer_7", {"team": "vision"})
     assert job.job_spec.service_account == settings.service_account
     machine = workers.machine_spec
-    assert (machine.machine_type, machine.accelerator_type.name, machine.accelerator_count) == (
-        "n1-standard-8",
-        "NVIDIA_TESLA_T4",
-        2,
-    )
+    accelerator = types.AcceleratorType(machine.accelerator_type).name
+    assert (machine.machine_type, accelerator, machine.accelerator_count) == ("n1-standard-8", "NVIDIA_TESLA_T4", 2)
     container = workers.container_spec
     assert (container.image_uri, list(container.command)) == (settings.image, ["python", "-m", "pipeline.vertex_step"])
     assert list(container.args) == ARGUMENTS
@@ -66,13 +64,13 @@ def test_a_training_whose_answer_was_lost_is_not_started_twice(service, settings
 
 
 def test_a_training_that_fails_is_told(service, settings):
-    service.train = lambda job: 1
+    service.train = lambda job: lambda: 1
     with pytest.raises(SegpipeError, match=f"{JOB} ended as JOB_STATE_FAILED: non-zero status of 1; its log says why"):
         train(settings, ARGUMENTS)
 
 
 def test_a_container_that_is_stopped_cancels_its_training(service, settings):
-    service.train = lambda job: None
+    service.train = lambda job: lambda: None
     command = [sys.executable, *training_command(settings)[1:], *ARGUMENTS]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(os.environ), text=True)
     try:
