@@ -14,6 +14,7 @@ What it takes for granted of the service:
   pipeline's context that its filter lets through; without one its output is an empty list, and the task that takes it
   is started all the same.
 - Fields of metadata keep the types of JSON.
+- A custom job of Vertex AI Training runs the command of its one container, with the same mount, as a task would.
 - A field of the ExecutorInput that the container does not need (`outputs.parameters` of a pipeline without any) may be
   missing. Caching is a matter of the service: here every task runs.
 
@@ -25,6 +26,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -37,6 +40,7 @@ _SPEC = {"components", "deploymentSpec", "pipelineInfo", "root", "schemaVersion"
 _TASK = {"inputs", "dependentTasks", "cachingOptions", "taskInfo", "componentRef"}
 _COMPONENT = {"executorLabel", "inputDefinitions", "outputDefinitions"}
 _CONTAINER = {"image", "command", "args", "resources"}
+_POOL = {"machineSpec", "replicaCount", "containerSpec"}
 _CONDITIONS = (
     (re.compile(r"state=LIVE"), lambda artifact, match: True),
     (re.compile(r'schema_title="([^"]+)"'), lambda artifact, match: title(artifact) == match[1]),
@@ -148,6 +152,26 @@ class Service:
         }
         return self._start(name, executor["container"], executor_input)
 
+    def train(self, job: dict) -> Callable[[], int | None]:
+        """Starts a custom job; returns what tells its exit status, or None while it runs.
+
+        Args:
+          job: as JSON.
+
+        Raises:
+          NotImplementedError: if the job has a field that is not implemented.
+        """
+        only(job, {"name", "displayName", "jobSpec", "labels", "state"})
+        spec = only(job["jobSpec"], {"workerPoolSpecs", "baseOutputDirectory", "serviceAccount"})
+        (pool,) = spec["workerPoolSpecs"]
+        only(pool, _POOL), only(pool["machineSpec"], {"machineType", "acceleratorType", "acceleratorCount"})
+        container = only(pool["containerSpec"], {"imageUri", "command", "args"})
+        assert container["imageUri"] and int(pool["replicaCount"]) == 1
+        program, *command = container["command"]
+        assert program == "python"
+        self.started.append(("custom job", container["args"]))
+        return self._begin([*command, *container["args"]], self.buckets / "log-training")
+
     def path(self, address: str) -> Path:
         """Where an address of a bucket is here."""
         assert address.startswith("gs://"), f"{address} is no address of a bucket"
@@ -184,23 +208,24 @@ class Service:
 
     def _execute(self, command: list[str]) -> tuple[int, str]:
         """Exit status of a command of Python, and what it wrote."""
-        environment = dict(os.environ) | {"SEGPIPE_BUCKETS": str(self.buckets)}
-        if self.warm is None:
-            process = subprocess.run(
-                [sys.executable, *command],
-                env=environment,
-                cwd=self.buckets,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=900,
-            )
-            return process.returncode, process.stdout
-        dash_m, *command = command
-        assert dash_m == "-m"
         log = self.buckets / f"log-{len(self.started)}"
-        status = self.warm.module(command, environment, self.buckets, log).wait()
+        poll, deadline = self._begin(command, log), time.monotonic() + 900
+        while (status := poll()) is None:
+            assert time.monotonic() < deadline, f"{command} runs for too long\n{log.read_text()}"
+            time.sleep(0.02)
         return status, log.read_text()
+
+    def _begin(self, command: list[str], log: Path) -> Callable[[], int | None]:
+        """Starts a command of Python; returns what tells its exit status, or None while it runs."""
+        environment = dict(os.environ) | {"SEGPIPE_BUCKETS": str(self.buckets)}
+        if self.warm is not None:
+            dash_m, *command = command
+            assert dash_m == "-m"
+            return self.warm.module(command, environment, self.buckets, log).poll
+        with open(log, "w") as file:
+            command = [sys.executable, *command]
+            process = subprocess.Popen(command, env=environment, cwd=self.buckets, stdout=file, stderr=file)
+        return process.poll
 
     def _resolve(self, resolver: dict, inputs: dict[str, list[dict]]) -> dict[str, list[dict]]:
         queries = only(resolver, {"outputArtifactQueries"})["outputArtifactQueries"]

@@ -1,17 +1,27 @@
-"""The job that is compiled for Vertex AI, executed here from ingest's spans to a pushed model, twice, then to none."""
+"""The job that is compiled for Vertex AI, executed here from ingest's spans to a pushed model, twice, then to none.
+
+The second run trains in a custom job, and deploys its model to an endpoint; both are asked of tests/vertex_service.py.
+"""
 
 import json
 import subprocess
 from dataclasses import dataclass
 
 import pytest
+from google.protobuf import json_format
 from vertex_interpreter import Service
+from vertex_service import VertexService, settings_of, vertex_service
 from workbench import BIN, Bench, drawn, with_unknown_breed
+
+from components.pusher.versions import origin
 
 pytestmark = pytest.mark.e2e
 
 ROOT = "gs://pets-bucket/segpipe"
-VERTEX = {"project": "pets-prod", "root": ROOT, "image": "registry/segpipe:1"}
+TRAINED_ELSEWHERE = {
+    "training": {"machine_type": "n1-standard-8"},
+    "registry": {"model": "pets", "deploy": {"endpoint": "pets-live", "machine_type": "n1-standard-4"}},
+}
 
 
 @dataclass
@@ -31,8 +41,20 @@ def service(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    return Bench(tmp_path_factory.mktemp("vertex"), {"vertex": VERTEX})
+def cloud(service):
+    """What containers ask of Vertex AI; a custom job is executed as one more container."""
+    with vertex_service(service.buckets) as cloud:
+        cloud.train = lambda job: service.train(json_format.MessageToDict(type(job).pb(job)))
+        yield cloud
+
+
+def vertex(cloud: VertexService, **sections: dict) -> dict:
+    return settings_of(cloud, **sections).model_dump(exclude_none=True)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory, cloud):
+    return Bench(tmp_path_factory.mktemp("vertex"), {"vertex": vertex(cloud)})
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +86,15 @@ def compile_job(bench) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(bench, job, service, warm):
-    """A run on one span, and one as of a schedule, on a window of two, whose training is another."""
+def runs(bench, job, service, cloud, warm):
+    """A run on one span, and one as of a schedule, on a window of two, whose training is another and elsewhere."""
     service.warm = warm
     bench.ingest(drawn(bench.folder / "drawn-1"))
     compile_job(bench)
     first = job("first")
     bench.ingest(drawn(bench.folder / "drawn-2", seed=18))
     bench.sections["training"] = {"steps": 6, "batch_size": 8, "evaluations": 1}
+    bench.sections["vertex"] = vertex(cloud, **TRAINED_ELSEWHERE)
     compile_job(bench)
     return first, job("second", spans=2, scheduled=True)
 
@@ -112,8 +135,34 @@ def test_a_window_trains_on_both_spans_and_evaluates_the_newest(runs):
     assert [run.metadata("SpanExampleGen", "examples")["custom:span"] for run in (first, second)] == [1, 2]
 
 
+def test_the_model_that_was_pushed_is_that_of_the_custom_job(runs, service, cloud):
+    """The Trainer's container does nothing but start the job and wait for it."""
+    _, second = runs
+    (training,) = cloud.trainings.values()
+    (pool,) = training.job_spec.worker_pool_specs
+    assert (pool.machine_spec.machine_type, training.state.name) == ("n1-standard-8", "JOB_STATE_SUCCEEDED")
+    started = [task for task, _ in service.started[12:]]
+    assert started[started.index("Trainer") + 1] == "custom job"
+    assert f"training in {training.name}\n" in service.said["Trainer"]
+    (trained,) = second.done["Trainer"]["model"]
+    assert origin(str(service.path(f"{ROOT}/serving_model")), int(second.versions[-1])) == str(
+        service.path(trained["uri"])
+    )
+
+
+def test_the_pushed_model_is_registered_and_its_endpoint_serves_it_alone(runs, cloud):
+    _, second = runs
+    version = second.versions[-1]
+    (registered,) = cloud.models["projects/pets-prod/locations/europe-west4/models/pets"]
+    assert registered.artifact_uri == f"{ROOT}/serving_model/{version}"
+    (endpoint,) = cloud.endpoints.held.values()
+    assert dict(endpoint.traffic_split) == {version: 100}
+    assert second.metadata("VertexEndpoint", "deployed_model")["endpoint"] == endpoint.name
+
+
 def test_no_container_was_handed_a_path_of_this_machine(runs, service):
-    assert len(service.started) == 24
+    # The second has two nodes more, and the custom job.
+    assert len(service.started) == 27
     assert not [task for task, arguments in service.started if any(str(service.buckets) in a for a in arguments)]
 
 
