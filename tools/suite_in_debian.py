@@ -15,7 +15,8 @@ from pathlib import Path
 from debian_root import CACHE, Root, RootError, bare_root
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "tests"))
+# The repository before its tests, which have folders of the same names.
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
 from drawing import SAMPLE  # noqa: E402
 from older_workspace import OLDER, make  # noqa: E402
