@@ -21,7 +21,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 from drawing import SAMPLE  # noqa: E402
 from older_workspace import OLDER, make  # noqa: E402
 
-PACKAGES = ["build-essential", "git", "make", "procps", "python3-dev", "python3-venv"]
+PACKAGES = ["build-essential", "curl", "git", "make", "procps", "python3-dev", "python3-venv"]
 SOURCE = "/srv/segpipe"
 
 
@@ -47,14 +47,15 @@ def main(jobs: str) -> int:
 
 
 def _suite_root(base: Path) -> Root:
-    """A Debian 13 with a compiler and Python in it."""
+    """A Debian 13 with a compiler, Python and what the pages' commands call in it."""
     root, made = Root(CACHE / "suite"), CACHE / "suite.made"
     if not made.exists():
         root = Root.copy_of(base, root.path)
+    if not made.exists() or made.read_text().split() != PACKAGES:
         root.run(["apt-get", "update"])
         install = ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]
         root.run(install, environment={"DEBIAN_FRONTEND": "noninteractive"})
-        made.touch()
+        made.write_text(" ".join(PACKAGES))
     return root
 
 

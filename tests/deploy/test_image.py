@@ -24,17 +24,29 @@ from pipeline.kubeflow_step import source_fingerprint  # noqa: E402
 DEBIAN = "SEGPIPE_DEBIAN"
 DOCKERFILE = REPOSITORY / "Dockerfile"
 REQUIREMENTS = REPOSITORY / "requirements"
+LOCKS = {"cpu": "image-1.21.txt", "gpu": "image-gpu-1.21.txt"}
 needs_debian = pytest.mark.skipif(
     DEBIAN not in os.environ, reason="needs a Debian 13 root, which make test-next makes and hands in"
 )
 
 
 @pytest.fixture(scope="module")
-def image():
-    """The built target for machines without a GPU; its files go afterwards."""
+def builder():
+    """Its files go afterwards."""
     folder = CACHE / "image"
-    yield Builder({"debian:trixie-slim": Path(os.environ[DEBIAN])}, REPOSITORY, folder).build("cpu")
+    yield Builder({"debian:trixie-slim": Path(os.environ[DEBIAN])}, REPOSITORY, folder)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module", params=LOCKS)
+def target(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def image(builder, target):
+    """The built target."""
+    return builder.build(target)
 
 
 def output_of(image, *command: str, binds=()) -> str:
@@ -44,12 +56,12 @@ def output_of(image, *command: str, binds=()) -> str:
 
 
 @needs_debian
-def test_it_holds_just_the_locked_packages_and_no_tools(image):
+def test_it_holds_just_the_locked_packages_and_no_tools(image, target):
     listing = "import importlib.metadata as m; print(*{d.name.lower() + '==' + d.version for d in m.distributions()})"
     found = dict(pin.split("==") for pin in output_of(image, "python", "-c", listing).split())
     found = {re.sub(r"[-_.]+", "-", name): version for name, version in found.items()}
     assert found.pop("segpipe") == "0.1.0"
-    assert found == audit.locked(REQUIREMENTS / "image-1.21.txt")
+    assert found == audit.locked(REQUIREMENTS / LOCKS[target])
     assert "pytest" not in found
     for tool in ("g++", "git", "pip", "uv"):
         with pytest.raises(AssertionError):
@@ -103,7 +115,7 @@ def test_both_targets_end_without_rights_and_differ_in_their_packages_alone():
     assert ("USER", f"{user}:{user}") in told[0]
 
 
-@pytest.mark.parametrize("name", ["image-1.21.txt", "image-gpu-1.21.txt"])
+@pytest.mark.parametrize("name", LOCKS.values())
 def test_what_the_image_holds_is_what_the_suite_runs_on(name):
     tested, pins = audit.locked(REQUIREMENTS / "tfx-1.21.txt"), audit.locked(REQUIREMENTS / name)
     assert {package for package, version in pins.items() if tested.get(package, version) != version} == set()
