@@ -24,7 +24,7 @@ def arguments_of(config: Config, node: str) -> list[str]:
     options = runner.options()
     if isinstance(runner, DataflowRunner):
         options = _of_vertex(config.vertex) | options
-    return [*(f"--{name}={value}" for name, value in options.items()), *runner.arguments]
+    return [*(f"--{name}={value}" for name, value in options.items()), *runner.flags, *runner.arguments]
 
 
 def _of_vertex(vertex: VertexSettings) -> dict[str, str]:

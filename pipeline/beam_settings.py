@@ -8,7 +8,7 @@
 A runner's keys are Beam's options of the same names; those that have no key are written into `arguments`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -38,6 +38,9 @@ class Runner(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    flags: ClassVar[tuple[str, ...]] = ()
+    """Options without a value that go with it."""
+
     runner: str
     # Checked as a whole: of a single item that is wrong, the message would show what it is.
     arguments: Annotated[list[str], AfterValidator(_checked)] = []
@@ -64,6 +67,10 @@ class DirectRunner(Runner):
         workers.
       direct_num_workers: how many; 0 takes one for each core.
     """
+
+    # With TFX 1.21 comes a Beam that would first fetch another engine from GitHub at every pipeline, Prism, which knows
+    # no direct_num_workers. This keeps it from that; triggers, which it allows, are used by no node.
+    flags: ClassVar[tuple[str, ...]] = ("--allow_unsafe_triggers",)
 
     runner: Literal["DirectRunner"] = "DirectRunner"
     direct_running_mode: Literal["in_memory", "multi_threading", "multi_processing"] | None = None

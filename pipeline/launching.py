@@ -3,8 +3,10 @@ launcher, whose outputs start empty and get an inventory.
 """
 
 import contextlib
+import glob
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 from ml_metadata.metadata_store import metadata_store
@@ -70,6 +72,16 @@ def remove_what_is_damaged(store: metadata_store.MetadataStore, workspace: Works
         note("%s", sentence)
 
 
+def _remove_compiled_functions() -> None:
+    """TensorFlow removes the modules that it writes of functions, but not what Python keeps of such a module."""
+    folder = os.path.join(tempfile.gettempdir(), "__pycache__")
+    # Another user's are not ours to remove; the folder goes with the last.
+    with contextlib.suppress(OSError):
+        for path in glob.glob(os.path.join(folder, "__autograph_generated_file*.pyc")):
+            os.remove(path)
+        os.rmdir(folder)
+
+
 @contextlib.contextmanager
 def launching(workspace: Workspace) -> Iterator[None]:
     """Makes TFX's runners launch nodes as this module says; the caller holds the workspace's lock.
@@ -88,6 +100,7 @@ def launching(workspace: Workspace) -> Iterator[None]:
         yield
     finally:
         launcher.Launcher = original
+        _remove_compiled_functions()
     # The tfx command builds pipelines that it does not run.
     if exists(workspace.metadata):
         back_up(workspace.metadata)

@@ -81,8 +81,11 @@ def launch(
 
 def _runner(engine: str) -> type:
     if engine == "beam":
+        from apache_beam.options.pipeline_options import StandardOptions
         from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 
+        # It lets Beam choose; that of TFX 1.21 would fetch an engine from GitHub, see pipeline/beam_settings.py.
+        StandardOptions.DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
         return BeamDagRunner
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 

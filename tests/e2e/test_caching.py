@@ -14,6 +14,8 @@ def bench(tmp_path_factory):
     temporary.mkdir()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("TMPDIR", str(temporary))
+        # So that Python keeps what it compiles, as it does for users.
+        environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         bench.ingest(drawn(folder / "first"))
         yield bench
 

@@ -1,6 +1,5 @@
 """The same pipeline on the Beam runner and under the `tfx` command, also from a wheel in an empty folder."""
 
-import os
 import subprocess
 import sys
 
@@ -32,17 +31,19 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
-def test_the_tfx_command_runs_the_wheel_with_only_the_environments_bin_on_path(tmp_path, installed):
+def test_the_tfx_command_runs_the_wheel_with_only_the_environments_bin_on_path(tmp_path, installed, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
     bench = Bench(tmp_path)
     bench.ingest(drawn(tmp_path / "drawn"))
     environment = {
         "PATH": str(BIN),
-        "HOME": str(tmp_path / "home"),
+        "HOME": str(home),
         "PYTHONPATH": str(installed),
         "SEGPIPE_WORKSPACE": str(bench.workspace),
         "SEGPIPE_CONFIG": str(bench.config),
     }
-    os.makedirs(environment["HOME"])
 
     def tfx(*arguments):
         command = [BIN / "tfx", *arguments, "--engine", "local"]
@@ -57,6 +58,8 @@ def test_the_tfx_command_runs_the_wheel_with_only_the_environments_bin_on_path(t
     (page,) = bench.workspace.glob("reports/*/report.html")
     assert f"Pushed as version {run['version']}" in page.read_text(), "templates are in the wheel"
     # One workspace, one cache, one serving folder: after `tfx`, only what compares with the new baseline runs.
-    again = bench.run()
+    again = bench.run("--engine", "beam")
     assert executed(again) <= COMPARES
     assert (again["verdict"], again["version"]) == ("unchanged", run["version"])
+    # Where Beam keeps the engine that it fetches from GitHub if it is left the choice.
+    assert not (home / ".apache_beam").exists()

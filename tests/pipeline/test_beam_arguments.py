@@ -20,8 +20,14 @@ from pipeline.remote import inputs_of, places_at
 
 ARGUMENTS = ["--s3_secret_access_key=${A}", "--job_name=${B}-${A}-x"]
 MEANT = ["--s3_secret_access_key=one$", "--job_name=two-one$-x"]
-HERE = "--sdk_container_image=none"
-DIRECT = ["--runner=DirectRunner", "--direct_running_mode=in_memory", HERE, "--direct_num_workers=1"]
+
+
+def direct(mode: str, workers: int) -> list[str]:
+    here = ["--sdk_container_image=none", f"--direct_num_workers={workers}", "--allow_unsafe_triggers"]
+    return ["--runner=DirectRunner", f"--direct_running_mode={mode}", *here]
+
+
+DIRECT = direct("in_memory", 1)
 VERTEX = {"project": "pets-prod", "region": "europe-west4", "root": "gs://pets-bucket/segpipe", "image": "eu/segpipe:1"}
 
 
@@ -77,14 +83,8 @@ def test_a_variable_that_is_not_set_is_found_before_anything_starts(monkeypatch)
     ("given", "options"),
     [
         ({}, DIRECT),
-        (
-            {"direct_num_workers": 4},
-            ["--runner=DirectRunner", "--direct_running_mode=multi_processing", HERE, "--direct_num_workers=4"],
-        ),
-        (
-            {"direct_num_workers": 0, "direct_running_mode": "multi_threading"},
-            ["--runner=DirectRunner", "--direct_running_mode=multi_threading", HERE, "--direct_num_workers=0"],
-        ),
+        ({"direct_num_workers": 4}, direct("multi_processing", 4)),
+        ({"direct_num_workers": 0, "direct_running_mode": "multi_threading"}, direct("multi_threading", 0)),
     ],
 )
 def test_several_workers_are_processes_unless_told_otherwise(given, options):
