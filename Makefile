@@ -86,7 +86,7 @@ $(READY): $(LOCKS) requirements/bootstrap.txt setup.py pyproject.toml tools/find
 	@touch $@
 
 PINNED := --quiet --generate-hashes
-ON_IMAGE := --python-version 3.13 --python-platform x86_64-manylinux_2_39 --constraints requirements/tfx-1.21.txt
+ON_IMAGE := --extra s3 --python-version 3.13 --python-platform x86_64-manylinux_2_39 --constraints requirements/tfx-1.21.txt
 # Resolves the pins again, and what of them the image needs; run it by hand and commit the result.
 lock: $(READY)
 	$(BIN)/uv pip compile $(PINNED) --python-version 3.10 --output-file requirements/tfx-1.16.txt requirements/tfx-1.16.in

@@ -42,6 +42,6 @@ setup(
         "tfx>=1.16",
         "uvicorn>=0.29",
     ],
-    extras_require={"gpu": ["tensorflow[and-cuda]"]},
+    extras_require={"gpu": ["tensorflow[and-cuda]"], "s3": ["boto3>=1.36"]},
     entry_points={"console_scripts": ["segpipe=pipeline.cli:main"]},
 )

@@ -11,7 +11,7 @@ from operator import add
 
 from components.errors import UsageError
 from components.secrets import REFERENCE, resolved
-from pipeline.beam_settings import BEAM_NODES, DataflowRunner
+from pipeline.beam_settings import BEAM_NODES, DataflowRunner, DirectRunner
 from pipeline.config import Config
 from pipeline.vertex_settings import PLACEHOLDER, VertexSettings
 
@@ -109,6 +109,21 @@ def check_files(config: Config, nodes: Iterable[str] = BEAM_NODES) -> None:
         given = config.beam.runner_of(node).options().get("setup_file")
         if given is not None and not os.path.isfile(given):
             raise UsageError(f"{_FIELD}: {node} has setup_file {given}, which is no file; name a setup.py or drop it")
+
+
+def check_local(config: Config, root: str, nodes: Iterable[str]) -> None:
+    """Sees to it that the workers of some nodes see the copy of a root that their process has.
+
+    Raises:
+      UsageError: if one runs elsewhere.
+    """
+    for node in nodes:
+        runner = type(config.beam.runner_of(node)).__name__
+        if node in BEAM_NODES and runner != DirectRunner.__name__:
+            raise UsageError(
+                f"{_FIELD}: {node} runs on {runner}, whose workers do not see the files of {root}, which is in a "
+                f"bucket; take DirectRunner for it or a root on a volume"
+            )
 
 
 def _check_references(arguments: list[str]) -> None:

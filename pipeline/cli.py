@@ -10,7 +10,7 @@ import click
 from components.errors import RefusedError, UsageError
 from pipeline.cli_model import evaluate, export, infer, predict
 from pipeline.cli_operating import bless, gc, rollback
-from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_workspace
+from pipeline.cli_options import Group, stdout_console, with_config, with_json, with_shared_workspace, with_workspace
 from pipeline.cli_remote import compile_pipeline, submit
 from pipeline.cli_report import diff, report, status
 from pipeline.cli_schedule import schedule
@@ -67,7 +67,7 @@ def draw(output: str, photos: int, seed: int) -> None:
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @with_json
 @with_config
-@with_workspace
+@with_shared_workspace
 def ingest(
     workspace,
     as_json,

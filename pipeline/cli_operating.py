@@ -4,7 +4,13 @@ import json
 
 import click
 
-from pipeline.cli_options import stdout_console, with_json, with_recorded_workspace, with_workspace
+from pipeline.cli_options import (
+    stdout_console,
+    with_json,
+    with_recorded_shared_workspace,
+    with_recorded_workspace,
+    with_workspace,
+)
 from pipeline.completion import complete_run, complete_version
 
 
@@ -35,7 +41,7 @@ def bless(workspace, as_json, run, reason) -> None:
 @click.command()
 @click.argument("version", metavar="[VERSION]", required=False, type=int, shell_complete=complete_version)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded with your login name.")
-@with_recorded_workspace
+@with_recorded_shared_workspace
 @with_json
 def rollback(workspace, as_json, version, reason) -> None:
     """Serve an older model again, as a new version.

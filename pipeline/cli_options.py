@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import click
 
 from components.errors import SegpipeError, UsageError
+from pipeline.buckets import is_address
 from pipeline.completion import complete_version
 
 _WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -61,35 +62,84 @@ def _sentence(error: Exception, folder: str | None) -> tuple[str, int] | None:
 def with_workspace(command):
     """Gives a command `--workspace`, as a `Workspace`."""
 
-    @click.option("--workspace", default="workspace", show_default=True, help="Folder that everything lives in.")
+    @_workspace
     @functools.wraps(command)
     def wrapper(workspace: str, **options):
-        from pipeline.workspace import Workspace
+        _refuse_bucket(workspace)
+        return _on(workspace, None, command, options)
 
-        chosen = Workspace.at(workspace)
-        # The group that tells errors has no other way to know where this command wrote.
-        click.get_current_context().find_root().obj = chosen.root
-        return command(workspace=chosen, **options)
+    return wrapper
+
+
+def with_shared_workspace(command):
+    """Gives a command `--workspace`, as a `Workspace`: a folder or the address of one in a bucket."""
+
+    @_workspace
+    @functools.wraps(command)
+    def wrapper(workspace: str, **options):
+        return _on(workspace, None, command, options)
 
     return wrapper
 
 
 def with_recorded_workspace(command):
-    """Gives a command `--workspace`, as a `Workspace`, and `--metadata`, which that one knows."""
-    wanted = (
-        "Server with the runs of a workspace that Kubeflow's steps share, as mysql://USER@HOST:PORT/DATABASE or "
-        "grpc://HOST:PORT; without it the runs are in the workspace."
-    )
+    """As `with_workspace`, and gives it `--metadata`, which the `Workspace` knows."""
 
-    @click.option("--metadata", metavar="ADDRESS", envvar="SEGPIPE_METADATA", show_envvar=True, help=wanted)
-    @with_workspace
+    @_metadata
+    @_workspace
     @functools.wraps(command)
-    def wrapper(workspace, metadata: str | None, **options):
-        from pipeline.workspace import Workspace
-
-        return command(workspace=Workspace.at(workspace.root, metadata), **options)
+    def wrapper(workspace: str, metadata: str | None, **options):
+        _refuse_bucket(workspace)
+        return _on(workspace, metadata, command, options)
 
     return wrapper
+
+
+def with_recorded_shared_workspace(command):
+    """As `with_shared_workspace`, and gives it `--metadata`, which the `Workspace` knows."""
+
+    @_metadata
+    @_workspace
+    @functools.wraps(command)
+    def wrapper(workspace: str, metadata: str | None, **options):
+        if is_address(workspace) and metadata is None:
+            raise UsageError(f"--workspace {workspace}: its runs are on a server; name that with --metadata")
+        return _on(workspace, metadata, command, options)
+
+    return wrapper
+
+
+_metadata = click.option(
+    "--metadata",
+    metavar="ADDRESS",
+    envvar="SEGPIPE_METADATA",
+    show_envvar=True,
+    help="Server with the runs of a workspace that Kubeflow's steps share, as mysql://USER@HOST:PORT/DATABASE or "
+    "grpc://HOST:PORT; without it the runs are in the workspace.",
+)
+
+
+def _refuse_bucket(workspace: str) -> None:
+    if is_address(workspace):
+        raise UsageError(
+            f"--workspace {workspace}: this command needs a folder; ingest, status, report, diff and rollback take a "
+            f"bucket too, and segpipe submit runs the pipeline on one"
+        )
+
+
+_workspace = click.option(
+    "--workspace", default="workspace", show_default=True, help="Folder that everything lives in."
+)
+
+
+def _on(root: str, server: str | None, command, options: dict):
+    """Runs a command on a workspace."""
+    from pipeline.bucket_root import open_workspace
+
+    with open_workspace(root, server, serving=True) as workspace:
+        # The group that tells errors has no other way to know where this command wrote.
+        click.get_current_context().find_root().obj = workspace.root
+        return command(workspace=workspace, **options)
 
 
 def config_file(command):

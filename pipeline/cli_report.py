@@ -4,14 +4,14 @@ import json
 
 import click
 
-from pipeline.cli_options import stdout_console, with_json, with_recorded_workspace
+from pipeline.cli_options import stdout_console, with_json, with_recorded_shared_workspace
 from pipeline.completion import complete_run
 
 
 @click.command()
 @click.option("--last", default=20, show_default=True, type=click.IntRange(1), help="How many of the newest runs.")
 @with_json
-@with_recorded_workspace
+@with_recorded_shared_workspace
 def status(workspace, as_json, last) -> None:
     """List the runs, what became of them and which version is live.
 
@@ -46,7 +46,7 @@ def status(workspace, as_json, last) -> None:
 @click.argument("run", metavar="[RUN]", default="latest", shell_complete=complete_run)
 @click.option("--open", "in_browser", is_flag=True, help="Show it in the browser.")
 @with_json
-@with_recorded_workspace
+@with_recorded_shared_workspace
 def report(workspace, as_json, run, in_browser) -> None:
     """Make the report of a run again, from what is recorded, and print its path.
 
@@ -68,7 +68,7 @@ def report(workspace, as_json, run, in_browser) -> None:
 @click.argument("first", metavar="RUN", shell_complete=complete_run)
 @click.argument("second", metavar="RUN", shell_complete=complete_run)
 @with_json
-@with_recorded_workspace
+@with_recorded_shared_workspace
 def diff(workspace, as_json, first, second) -> None:
     """Show two runs side by side: what differs in config and source, their data and scores.
 

@@ -9,6 +9,7 @@ import threading
 from rich.console import Console
 from rich.progress import Progress
 
+from pipeline.beam_arguments import check_local
 from pipeline.config import Config
 from pipeline.workspace import Workspace
 
@@ -24,6 +25,8 @@ def ingest_with_progress(
     only_new: bool,
 ):
     """Runs `components.ingest.ingest.ingest` as the only writer of the workspace and returns its outcome."""
+    if workspace.is_copy:
+        check_local(config, "--workspace", ["ingest"])
     # Where nobody watches, a bar leaves an empty line.
     console = Console(stderr=True, quiet=quiet or not sys.stderr.isatty())
     with workspace.writer("ingest"), Progress(console=console, transient=True) as progress:

@@ -13,9 +13,11 @@ from kfp import compiler, dsl, kubernetes
 from tfx.dsl.compiler.compiler import Compiler
 
 from components.errors import UsageError
+from pipeline.beam_arguments import check_local
+from pipeline.buckets import is_address
 from pipeline.config import Config
 from pipeline.dag import create_pipeline
-from pipeline.kubeflow_settings import StepSettings
+from pipeline.kubeflow_settings import S3_KEYS, S3Settings, StepSettings
 from pipeline.kubeflow_step import source_fingerprint
 from pipeline.node_launch import node_ids
 from pipeline.remote import inputs_of, places_at
@@ -50,6 +52,8 @@ def kubeflow_pipeline(config: Config):
     """The pipeline as kfp's compiler takes it; `span` and `window` are its parameters, 0 for the config's choice."""
     nodes = _nodes(config)
     settings = config.kubeflow
+    if is_address(settings.root):
+        check_local(config, f"root {settings.root}", nodes)
     steps = [PLAN, *nodes, VERDICT, REPORT]
     strange = sorted(settings.steps.keys() - set(steps))
     if strange:
@@ -134,8 +138,18 @@ def _equip(name: str, task: dsl.PipelineTask, step: StepSettings, config: Config
         task.set_accelerator_type(step.accelerator).set_accelerator_limit(step.accelerators)
     for key, value in step.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
-    for volume in config.kubeflow.volumes:
+    for volume in config.kubeflow.mounts:
         kubernetes.mount_pvc(task, pvc_name=volume.claim, mount_path=volume.path)
+    _connect_to_s3(task, config.kubeflow.s3 or S3Settings())
     password = config.kubeflow.metadata.password
     if password is not None and config.kubeflow.metadata.kind == "mysql":
         kubernetes.use_secret_as_env(task, password.name, {password.key: PASSWORD})
+
+
+def _connect_to_s3(task: dsl.PipelineTask, s3: S3Settings) -> None:
+    """Gives a container the variables that Amazon's client reads."""
+    for name, value in (("AWS_ENDPOINT_URL_S3", s3.endpoint), ("AWS_DEFAULT_REGION", s3.region)):
+        if value is not None:
+            task.set_env_variable(name, value)
+    if s3.credentials is not None:
+        kubernetes.use_secret_as_env(task, s3.credentials, {key: key for key in S3_KEYS})

@@ -8,9 +8,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.secrets import REFERENCE
+from pipeline.buckets import ADDRESS, is_address
 
 PLACEHOLDER = "registry.example/"
 """What the image begins with that stands for one of a cluster; submitting refuses it."""
+
+S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""Keys of the secret with the credentials for S3, and the variables that the containers get them as."""
 
 _Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[EPTGMK]i?)?$")]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
@@ -89,14 +93,30 @@ class MetadataSettings(_Section):
         return f"mysql://{self.user}@{self.host}:{self.port or 3306}/{self.database}"
 
 
+class S3Settings(_Section):
+    """How the containers reach a root on S3.
+
+    Attributes:
+      endpoint: of another service than Amazon's; None is Amazon's.
+      region: of the bucket; None leaves it to the image's environment.
+      credentials: name of the Kubernetes secret that holds `S3_KEYS`; None takes the role of the pod's service account.
+    """
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^@\s]+$")
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
+    credentials: _Name | None = None
+
+
 class KubeflowSettings(_Section):
     """How the pipeline runs on Kubeflow Pipelines.
 
     Attributes:
       image: of all containers, with this very source installed.
       python: the interpreter in it.
-      root: the workspace that the containers share, below the path of a volume.
-      volumes: what they mount.
+      root: the workspace that the containers share: a folder below the path of a volume, or the address of one in a
+        bucket, `s3://` or `gs://`.
+      volumes: what they mount; none by themselves where the root is in a bucket.
+      s3: how they reach a root on S3.
       metadata: where ML Metadata is kept.
       step: what each container gets.
       steps: node -> what differs for that one.
@@ -111,6 +131,7 @@ class KubeflowSettings(_Section):
     python: str = "python"
     root: str = "/segpipe/workspace"
     volumes: list[Volume] = [Volume(claim="segpipe", path="/segpipe")]
+    s3: S3Settings | None = None
     metadata: MetadataSettings = MetadataSettings()
     step: StepSettings = StepSettings()
     steps: dict[str, dict] = {}
@@ -130,13 +151,20 @@ class KubeflowSettings(_Section):
     @field_validator("root")
     @classmethod
     def _is_a_path(cls, root: str) -> str:
-        if not root.startswith("/"):
-            raise ValueError(f"{root!r} is no absolute path; name a folder below the path of one of the volumes")
+        if not root.startswith("/") and not ADDRESS.fullmatch(root):
+            raise ValueError(
+                f"{root!r} is no absolute path; name a folder below the path of one of the volumes, or one in a bucket "
+                f"as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
+            )
         return root
 
     @model_validator(mode="after")
     def _root_is_on_a_volume(self) -> "KubeflowSettings":
-        if not any((self.root + "/").startswith(volume.path.rstrip("/") + "/") for volume in self.volumes):
+        if self.s3 is not None and not self.root.startswith("s3://"):
+            raise ValueError(f"s3 says how to reach a root on S3, and root is {self.root}; drop one of them")
+        if not is_address(self.root) and not any(
+            (self.root + "/").startswith(volume.path.rstrip("/") + "/") for volume in self.volumes
+        ):
             paths = ", ".join(volume.path for volume in self.volumes) or "there are none"
             raise ValueError(f"root {self.root} lies on none of the volumes ({paths}), so steps could not share it")
         return self
@@ -151,6 +179,11 @@ class KubeflowSettings(_Section):
                 field = ".".join(map(str, (node, *problem["loc"])))
                 raise ValueError(f"steps.{field}: {problem['msg']} (got {problem['input']!r})") from error
         return self
+
+    @property
+    def mounts(self) -> list[Volume]:
+        """The volumes that the containers mount."""
+        return [] if is_address(self.root) and "volumes" not in self.model_fields_set else self.volumes
 
     def of(self, node: str) -> StepSettings:
         """What the container of a node gets."""

@@ -18,10 +18,10 @@ import time
 import click
 
 from components.errors import RefusedError, SegpipeError, UsageError
+from pipeline.bucket_root import open_workspace
 from pipeline.fingerprint import joint_fingerprint
 from pipeline.plan import RUN_FN
 from pipeline.remote_metadata import connect, connection
-from pipeline.workspace import Workspace
 
 _PUSHER = "AtomicPusher"
 
@@ -53,7 +53,8 @@ def _step(command):
                     f"this image holds {source_fingerprint()}, the pipeline was compiled from {source}; "
                     f"build the image and compile the pipeline from one commit"
                 )
-            command(workspace=Workspace.at(root, metadata), **options)
+            with open_workspace(root, metadata) as workspace:
+                command(workspace=workspace, **options)
         except SegpipeError as error:
             print(f"segpipe: {error}", file=sys.stderr, flush=True)
             sys.exit(error.exit_status)
@@ -118,14 +119,16 @@ def plan(workspace, run, config, schema, span, window, ir) -> None:
 @click.option("--node", required=True, help="Which node.")
 def node(workspace, run, ir, node) -> None:
     """Launch a node."""
+    from pipeline.bucket_launch import launcher_for
     from pipeline.node_launch import launch_node
-    from pipeline.stored_ir import load_ir
+    from pipeline.stored_ir import ir_path, load_ir
 
+    workspace.fetch([workspace.ir], lambda path: path.endswith(os.path.basename(ir_path(workspace.root, ir))))
     pipeline = load_ir(workspace.root, ir)
     # Two runs may push at once, and a person may roll back.
     alone = workspace.writer("push", wait=_PATIENCE) if node == _PUSHER else contextlib.nullcontext()
     with alone:
-        launched = launch_node(pipeline, node, run, connection(workspace.server))
+        launched = launch_node(pipeline, node, run, connection(workspace.server), launcher_for(workspace))
     if not launched:
         print(f"{node} had finished in an earlier try")
 

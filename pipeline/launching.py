@@ -67,7 +67,12 @@ def _forget_damaged_push(store: metadata_store.MetadataStore, serving: str) -> l
 
 
 def remove_what_is_damaged(store: metadata_store.MetadataStore, workspace: Workspace) -> None:
-    """Removes of what earlier runs left what is not whole any more, so that this one makes it again, and says so."""
+    """Removes of what earlier runs left what is not whole any more, so that this one makes it again, and says so.
+
+    A bucket's service sees to what it keeps.
+    """
+    if workspace.is_copy:
+        return
     for sentence in [*remove_damaged(store), *_forget_damaged_push(store, workspace.serving)]:
         note("%s", sentence)
 

@@ -54,7 +54,13 @@ def register_types(pipeline: pipeline_pb2.Pipeline, connection: Connection) -> N
                 common_utils.register_type_if_not_exist(handle, kind)
 
 
-def launch_node(pipeline: pipeline_pb2.Pipeline, node_id: str, run_id: str, connection: Connection) -> bool:
+def launch_node(
+    pipeline: pipeline_pb2.Pipeline,
+    node_id: str,
+    run_id: str,
+    connection: Connection,
+    launcher: type[InventoryLauncher] = Launcher,
+) -> bool:
     """Runs a node to its end, or takes its outputs from the cache.
 
     Args:
@@ -62,6 +68,7 @@ def launch_node(pipeline: pipeline_pb2.Pipeline, node_id: str, run_id: str, conn
       node_id: which node.
       run_id: the same in all steps of a run and in every try of each.
       connection: to ML Metadata.
+      launcher: that launches it.
 
     Returns:
       False if an earlier try of this step had finished the node already.
@@ -78,7 +85,7 @@ def launch_node(pipeline: pipeline_pb2.Pipeline, node_id: str, run_id: str, conn
         _insist_on_refusal(handle.store, node_id, run_id, pipeline.runtime_spec.pipeline_root.field_value.string_value)
     deployment = extract_local_deployment_config(pipeline)
     try:
-        Launcher(
+        launcher(
             pipeline_node=node,
             mlmd_connection=metadata.Metadata(connection),
             pipeline_info=pipeline.pipeline_info,

@@ -59,7 +59,7 @@ def write_report_of(
     model = run.output("Trainer", "model")
     earlier = model and _trained_or_reused(model.uri, _earlier(run, runs)) if same_pictures else None
     folder = earlier and workspace.report(earlier.run_id)
-    return write_report_files(facts, stored_records(run, runs), workspace.report(run.run_id), folder)
+    return write_report_files(facts, _fetched(workspace, run, runs), workspace.report(run.run_id), folder)
 
 
 def collect_facts(workspace: Workspace, run: RunRecord, runs: Sequence[RunRecord]) -> dict:
@@ -73,8 +73,16 @@ def collect_facts(workspace: Workspace, run: RunRecord, runs: Sequence[RunRecord
     setup = read_setup(workspace, run.run_id)
     kept = None if setup is None else setup.model_dump()
     history = _history([*_earlier(run, runs), run][-_HISTORY:])
-    stored = stored_records(run, runs)
+    stored = _fetched(workspace, run, runs)
     return run_facts(run_summary(run), run.summary, stored, kept, history, _baseline(run, runs))
+
+
+def _fetched(workspace: Workspace, run: RunRecord, runs: Sequence[RunRecord]) -> Stored:
+    """As `stored_records`, with the files here that a report reads."""
+    stored = stored_records(run, runs)
+    workspace.fetch([stored.statistics, stored.previous_statistics, stored.anomalies, stored.model, stored.training])
+    workspace.fetch([stored.examples], lambda path: "/Split-eval/" in path)
+    return stored
 
 
 def stored_records(run: RunRecord, runs: Sequence[RunRecord]) -> Stored:

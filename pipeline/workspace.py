@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
@@ -20,6 +21,9 @@ class Workspace:
 
     root: str
     server: str | None = None
+
+    is_copy: ClassVar[bool] = False
+    """Whether the files are a copy of those in a bucket; see `pipeline.bucket_root`."""
 
     @classmethod
     def at(cls, root: str, server: str | None = None) -> "Workspace":
@@ -83,6 +87,14 @@ class Workspace:
     def schedule(self) -> str:
         """What `segpipe schedule` remembers."""
         return os.path.join(self.root, "schedule.json")
+
+    def fetch(self, paths: Iterable[str | None], wanted: Callable[[str], bool] = lambda key: True) -> None:
+        """Brings the files below some folders here, as far as they are elsewhere.
+
+        Args:
+          paths: of the folders; None is none.
+          wanted: whether a file is, by its path below the root.
+        """
 
     def is_held(self) -> bool:
         """Whether a live process holds the lock, by the note beside it: trying the lock could refuse a writer."""

@@ -268,8 +268,6 @@ class VertexService(Service):
             return _failed(failure.status, failure.message)
         if request.path.startswith("/session/"):
             return self._receive(self._uploads[request.path], request)
-        if request.path.endswith("/o") and "prefix" in request.query and request.method == "GET":
-            return self._listed(request.path.split("/")[-2], request.query["prefix"])
         match = re.fullmatch(r"(/upload|/download)?/storage/v1/b/([^/]+)(?:/o(?:/([^/]+))?)?", request.path)
         assert match, "no such method"
         kind, bucket, key = match[1], match[2], unquote(match[3] or "")
@@ -279,21 +277,49 @@ class VertexService(Service):
             session = f"/session/{len(self._uploads)}"
             self._uploads[session] = self.buckets / bucket / json_format.json.loads(request.body)["name"]
             return Answer(headers={"Location": self.url + session})
-        assert request.method == "GET", f"no such method {request.method}"
+        if kind == "/upload" and request.method == "POST" and request.query["uploadType"] == "multipart":
+            return self._receive_at_once(bucket, request)
+        assert request.method in ("GET", "DELETE"), f"no such method {request.method}"
+        if not key and request.path.endswith("/o"):
+            return self._list_objects(bucket, request.query)
         if not key:
             return Answer(body={"kind": "storage#bucket", "name": bucket, "id": bucket})
         path = self.buckets / bucket / key
         if not path.is_file():
             return _failed(404, f"No such object: {bucket}/{key}")
+        if request.query.get("ifGenerationMatch", _generation(path)) != _generation(path):
+            return _failed(412, "conditionNotMet")
+        if request.method == "DELETE":
+            path.unlink()
+            return Answer(204, b"")
         if request.query.get("alt") == "media":
             return _range(path.read_bytes(), request.headers.get("Range"))
         return Answer(body=_described(bucket, key, path))
 
-    def _listed(self, bucket: str, prefix: str) -> Answer:
-        files = [path for path in sorted((self.buckets / bucket).rglob("*")) if path.is_file()]
-        keys = {str(path.relative_to(self.buckets / bucket)): path for path in files}
-        items = [_described(bucket, key, path) for key, path in keys.items() if key.startswith(prefix)]
-        return Answer(body={"kind": "storage#objects", "items": items})
+    def _list_objects(self, bucket: str, query: dict[str, str]) -> Answer:
+        """Two objects a page."""
+        root = self.buckets / bucket
+        keys = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        keys = [key for key in keys if key.startswith(query.get("prefix", ""))]
+        start = int(query.get("pageToken", 0))
+        more = {"nextPageToken": str(start + 2)} if start + 2 < len(keys) else {}
+        items = [_described(bucket, key, root / key) for key in keys[start : start + 2]]
+        return Answer(body={"kind": "storage#objects", "items": items} | more)
+
+    def _receive_at_once(self, bucket: str, request: Request) -> Answer:
+        """An upload in one request: a description and the content; made as if no other came at the same time."""
+        boundary = re.search(r'boundary="?([^";]+)', request.headers["Content-Type"])[1].encode()
+        description, content = (
+            part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n") for part in request.body.split(b"--" + boundary)[1:3]
+        )
+        key = json_format.json.loads(description)["name"]
+        path = self.buckets / bucket / key
+        there = _generation(path) if path.is_file() else "0"
+        if request.query.get("ifGenerationMatch", there) != there:
+            return _failed(412, "conditionNotMet")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return Answer(body=_described(bucket, key, path))
 
     def _receive(self, path: Path, request: Request) -> Answer:
         sent = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", request.headers["Content-Range"])
@@ -355,6 +381,10 @@ def _range(content: bytes, wanted: str | None) -> Answer:
     return Answer(206, piece, {"Content-Range": f"bytes {start}-{end}/{len(content)}"})
 
 
+def _generation(path: Path) -> str:
+    return str(path.stat().st_mtime_ns)
+
+
 def _described(bucket: str, key: str, path: Path) -> dict:
     content = path.read_bytes()
     md5, crc32c = hashlib.md5(content, usedforsecurity=False).digest(), google_crc32c.Checksum(content).digest()
@@ -362,6 +392,7 @@ def _described(bucket: str, key: str, path: Path) -> dict:
         "kind": "storage#object",
         "name": key,
         "bucket": bucket,
+        "generation": _generation(path),
         "size": str(path.stat().st_size),
         "md5Hash": base64.b64encode(md5).decode(),
         "crc32c": base64.b64encode(crc32c).decode(),

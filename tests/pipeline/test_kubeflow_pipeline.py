@@ -115,6 +115,40 @@ def test_every_container_mounts_the_volumes_and_gets_the_password_from_a_secret(
     assert all("mysql://me@db:3306/own" in container["args"] for container in containers(spec).values())
 
 
+def test_a_root_on_s3_needs_no_volume_and_the_credentials_come_from_a_secret(tmp_path):
+    s3 = {"endpoint": "http://minio:9000", "region": "eu-west-1", "credentials": "bucket-keys"}
+    spec, platform = compiled(tmp_path, kubeflow={"root": "s3://pets/segpipe", "s3": s3})
+    variables = {"AWS_ENDPOINT_URL_S3": "http://minio:9000", "AWS_DEFAULT_REGION": "eu-west-1"}
+    for label, container in containers(spec).items():
+        assert {variable["name"]: variable["value"] for variable in container["env"]} == variables
+        assert container["args"][:2] == ["--root", "s3://pets/segpipe"]
+        executor = platform[f"exec-{label}"]
+        assert "pvcMount" not in executor
+        secrets = {
+            entry["secretName"]: [key["envVar"] for key in entry["keyToEnv"]] for entry in executor["secretAsEnv"]
+        }
+        assert secrets["bucket-keys"] == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+
+
+def test_a_root_in_a_bucket_takes_the_account_of_the_pod_where_no_secret_is_named(tmp_path):
+    for root in ("s3://pets/segpipe", "gs://pets/segpipe"):
+        spec, platform = compiled(tmp_path, kubeflow={"root": root})
+        assert all("env" not in container and root in container["args"] for container in containers(spec).values())
+        assert all(executor.keys() == {"secretAsEnv"} for executor in platform.values()), "ML Metadata's alone"
+
+
+def test_volumes_that_are_named_are_mounted_beside_a_bucket(tmp_path):
+    volume = {"claim": "scratch", "path": "/tmp/segpipe"}
+    _, platform = compiled(tmp_path, kubeflow={"root": "gs://pets/segpipe", "volumes": [volume]})
+    assert all(executor["pvcMount"][0]["mountPath"] == "/tmp/segpipe" for executor in platform.values())
+
+
+def test_a_runner_whose_workers_do_not_see_the_copy_of_a_bucket_is_refused(tmp_path):
+    flink = {"runner": "FlinkRunner", "flink_master": "flink:8081", "environment_config": "registry.test/own:7"}
+    with pytest.raises(UsageError, match="^beam: Transform runs on FlinkRunner, whose workers do not see the files of"):
+        compiled(tmp_path, kubeflow={"root": "s3://pets/segpipe"}, beam={"nodes": {"Transform": flink}})
+
+
 def test_the_clusters_metadata_service_needs_no_password(tmp_path):
     spec, platform = compiled(tmp_path, kubeflow={"metadata": {"kind": "grpc", "host": "metadata-grpc-service"}})
     assert "grpc://metadata-grpc-service:8080" in containers(spec)["trainer"]["args"]
