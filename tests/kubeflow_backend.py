@@ -8,7 +8,7 @@ What it assumes of the service, and the cluster is not here to show:
 - a step starts when all its dependencies have succeeded, beside others that can; a step that fails is started again as
   its retry policy says (without the pause here), and those behind one that failed for good do not start;
 - the steps are a group, and when it has come to its end, however that is, the exit handler's step starts;
-- a secret becomes an environment variable, a claim a folder that is there.
+- a secret and a variable become environment variables, a claim a folder that is there.
 
 Whatever else a pipeline says is refused, so that nothing passes here because it was overlooked.
 """
@@ -103,14 +103,22 @@ class Backend:
       folder: for outputs and logs of steps.
       secrets: (name, key) -> value.
       warm: steps are forked from it, which saves each of them the imports; None runs the commands as they are.
+      machine: variables that the images have.
     """
 
-    def __init__(self, path: Path, folder: Path, secrets: dict[tuple[str, str], str], warm: Warm | None = None):
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        secrets: dict[tuple[str, str], str],
+        warm: Warm | None = None,
+        machine: dict[str, str] | None = None,
+    ):
         self._spec, platform = map(said_once, yaml.safe_load_all(path.read_text()))
         only(self._spec, "components", "deploymentSpec", "pipelineInfo", "root", "schemaVersion", "sdkVersion")
         kubernetes = only(only(platform, "platforms")["platforms"], "kubernetes")["kubernetes"]
         self._platform = only(only(kubernetes, "deploymentSpec")["deploymentSpec"], "executors")["executors"]
-        self._folder, self._secrets, self._warm = folder, secrets, warm
+        self._folder, self._secrets, self._warm, self._machine = folder, secrets, warm, machine or {}
         outer = only(only(self._spec["root"], "dag", "inputDefinitions")["dag"], "tasks")["tasks"]
         ((self._exit, self._exit_task),) = [(n, task) for n, task in outer.items() if "triggerPolicy" in task]
         ((group, self._group),) = [(name, task) for name, task in outer.items() if name != self._exit]
@@ -182,7 +190,7 @@ class Backend:
 
     def _try(self, label: str, inputs: dict, folder: Path, kill: bool) -> Step:
         container = only(self._spec["deploymentSpec"]["executors"][label], "container")["container"]
-        only(container, "image", "command", "args", "resources")
+        only(container, "image", "command", "args", "env", "resources")
         only(container.get("resources", {}), "cpuLimit", "memoryLimit", "accelerator")
         (folder / "outputs").mkdir()
         arguments = []
@@ -213,10 +221,13 @@ class Backend:
         return process.poll, process.kill
 
     def _environment(self, label: str) -> dict[str, str]:
-        platform = only(self._platform[label], "pvcMount", "secretAsEnv", "nodeSelector")
+        platform = only(self._platform.get(label, {}), "pvcMount", "secretAsEnv", "nodeSelector")
         for mount in platform.get("pvcMount", []):
             assert os.path.isdir(only(mount, "constant", "mountPath")["mountPath"])
         environment = {"PATH": os.environ["PATH"], "HOME": str(self._folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment |= self._machine
+        for variable in self._spec["deploymentSpec"]["executors"][label]["container"].get("env", []):
+            environment[only(variable, "name", "value")["name"]] = variable["value"]
         for secret in platform.get("secretAsEnv", []):
             for entry in only(secret, "secretName", "keyToEnv")["keyToEnv"]:
                 environment[entry["envVar"]] = self._secrets[secret["secretName"], entry["secretKey"]]
