@@ -10,7 +10,8 @@ from tfx.orchestration.portable import launcher
 from components.anomaly_gate.comparisons import read_comparisons
 from components.example_gen.component import SpanExampleGen
 from components.example_gen.window import read_window
-from pipeline.bucket_root import BucketWorkspace, Copy
+from pipeline.bucket_copy import Copy
+from pipeline.bucket_root import BucketWorkspace
 from pipeline.node_launch import Launcher
 from pipeline.workspace import Workspace
 

@@ -30,6 +30,7 @@ from vertex_endpoints import Endpoints, Operations, raw
 from pipeline.vertex_settings import VertexSettings
 
 PARENT = "projects/pets-prod/locations/europe-west4"
+_FOLDER = ".folder"
 
 _METHODS = (
     ("POST", rf"/v1/(?P<parent>{PARENT})/pipelineJobs", "CreatePipelineJob"),
@@ -275,7 +276,7 @@ class VertexService(Service):
             return _failed(404, f"The specified bucket {bucket} does not exist.")
         if kind == "/upload" and request.method == "POST" and request.query["uploadType"] == "resumable":
             session = f"/session/{len(self._uploads)}"
-            self._uploads[session] = self.buckets / bucket / json_format.json.loads(request.body)["name"]
+            self._uploads[session] = self._file(bucket, json_format.json.loads(request.body)["name"])
             return Answer(headers={"Location": self.url + session})
         if kind == "/upload" and request.method == "POST" and request.query["uploadType"] == "multipart":
             return self._receive_at_once(bucket, request)
@@ -284,7 +285,7 @@ class VertexService(Service):
             return self._list_objects(bucket, request.query)
         if not key:
             return Answer(body={"kind": "storage#bucket", "name": bucket, "id": bucket})
-        path = self.buckets / bucket / key
+        path = self._file(bucket, key)
         if not path.is_file():
             return _failed(404, f"No such object: {bucket}/{key}")
         if request.query.get("ifGenerationMatch", _generation(path)) != _generation(path):
@@ -296,14 +297,18 @@ class VertexService(Service):
             return _range(path.read_bytes(), request.headers.get("Range"))
         return Answer(body=_described(bucket, key, path))
 
+    def _file(self, bucket: str, key: str) -> Path:
+        """Where an object is; one whose name ends with a slash stands for a folder with nothing in it."""
+        return self.buckets / bucket / (key + _FOLDER if key.endswith("/") else key)
+
     def _list_objects(self, bucket: str, query: dict[str, str]) -> Answer:
         """Two objects a page."""
         root = self.buckets / bucket
-        keys = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        keys = sorted(str(path.relative_to(root)).removesuffix(_FOLDER) for path in root.rglob("*") if path.is_file())
         keys = [key for key in keys if key.startswith(query.get("prefix", ""))]
         start = int(query.get("pageToken", 0))
         more = {"nextPageToken": str(start + 2)} if start + 2 < len(keys) else {}
-        items = [_described(bucket, key, root / key) for key in keys[start : start + 2]]
+        items = [_described(bucket, key, self._file(bucket, key)) for key in keys[start : start + 2]]
         return Answer(body={"kind": "storage#objects", "items": items} | more)
 
     def _receive_at_once(self, bucket: str, request: Request) -> Answer:
@@ -313,7 +318,7 @@ class VertexService(Service):
             part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n") for part in request.body.split(b"--" + boundary)[1:3]
         )
         key = json_format.json.loads(description)["name"]
-        path = self.buckets / bucket / key
+        path = self._file(bucket, key)
         there = _generation(path) if path.is_file() else "0"
         if request.query.get("ifGenerationMatch", there) != there:
             return _failed(412, "conditionNotMet")
