@@ -25,6 +25,14 @@ DEBIAN = "SEGPIPE_DEBIAN"
 DOCKERFILE = REPOSITORY / "Dockerfile"
 REQUIREMENTS = REPOSITORY / "requirements"
 LOCKS = {"cpu": "image-1.21.txt", "gpu": "image-gpu-1.21.txt"}
+# What TensorFlow opens as soon as there is a GPU, in the folders beside its own where it looks for it.
+GPU_LIBRARIES = ["cublas", "cublasLt", "cudart", "cudnn", "cufft", "cupti", "cusolver", "cusparse", "nccl"]
+LOAD = """
+import ctypes, glob, sys, sysconfig
+for name in sys.argv[1:]:
+    (found,) = glob.glob(f"{sysconfig.get_path('purelib')}/nvidia/*/lib/lib{name}.so.*")
+    ctypes.CDLL(found)
+"""
 needs_debian = pytest.mark.skipif(
     DEBIAN not in os.environ, reason="needs a Debian 13 root, which make test-next makes and hands in"
 )
@@ -84,6 +92,17 @@ def test_its_source_is_the_one_that_a_pipeline_is_compiled_from(image):
     command = "from pipeline.kubeflow_step import source_fingerprint; print(source_fingerprint())"
     assert output_of(image, "python", "-c", command).strip() == source_fingerprint()
     assert "--node" in output_of(image, "python", "-m", "pipeline.kubeflow_step", "node", "--help")
+
+
+@needs_debian
+def test_tensorflow_finds_the_gpu_s_libraries_in_the_target_that_holds_them(image, target):
+    """No GPU is here: its driver, libcuda.so.1, is the one thing that it may miss. The runtime it loads by itself."""
+    command = image.start(["python", "-c", "import tensorflow as tf; tf.config.list_physical_devices()"])
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert ("Could not find cuda drivers" in said) == (target == "cpu")
+    assert ("failed call to cuInit" in said) == (target == "gpu")
+    if target == "gpu":
+        output_of(image, "python", "-c", LOAD, *GPU_LIBRARIES)
 
 
 @needs_debian
