@@ -34,7 +34,8 @@ for folder in $binds; do
     mkdir -p "$root$folder"
     mount --bind "$folder" "$root$folder"
 done
-cp /etc/resolv.conf "$root/etc/resolv.conf"
+# Names, that of this machine among them, mean what they mean here.
+cp /etc/hosts /etc/resolv.conf "$root/etc"
 # The shell stays, as the process that must take note of orphans' ends.
 "$@" || exit $?
 """
