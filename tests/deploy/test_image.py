@@ -96,11 +96,10 @@ def test_its_source_is_the_one_that_a_pipeline_is_compiled_from(image):
 
 @needs_debian
 def test_tensorflow_finds_the_gpu_s_libraries_in_the_target_that_holds_them(image, target):
-    """No GPU is here: its driver, libcuda.so.1, is the one thing that it may miss. The runtime it loads by itself."""
+    """Without a GPU and its driver TensorFlow loads only the CUDA runtime, and says so where that is missing."""
     command = image.start(["python", "-c", "import tensorflow as tf; tf.config.list_physical_devices()"])
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert ("Could not find cuda drivers" in said) == (target == "cpu")
-    assert ("failed call to cuInit" in said) == (target == "gpu")
     if target == "gpu":
         output_of(image, "python", "-c", LOAD, *GPU_LIBRARIES)
 

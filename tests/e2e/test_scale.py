@@ -17,6 +17,7 @@ UNPICKLE = textwrap.dedent(
     import json, sys
     from apache_beam.internal import pickler
     from apache_beam.portability.api import beam_runner_api_pb2 as api
+    from google.protobuf.wrappers_pb2 import BytesValue
     import components, pipeline, trainer
 
     assert all(m.__file__.startswith(sys.argv[1]) for m in (components, pipeline, trainer)), "not the installed ones"
@@ -29,12 +30,14 @@ UNPICKLE = textwrap.dedent(
             kind, payload = transform.spec.urn, transform.spec.payload
             if kind == "beam:transform:pardo:v1":
                 function = api.ParDoPayload.FromString(payload).do_fn
+                pickled = function.payload
             elif kind.startswith("beam:transform:combine"):
                 function = api.CombinePayload.FromString(payload).combine_fn
+                pickled = BytesValue.FromString(function.payload).value
             else:
                 continue
             if "pickled_python" in function.urn:
-                loaded = pickler.loads(function.payload)
+                loaded = pickler.loads(pickled)
                 names.append(loaded[0] if isinstance(loaded, tuple) else loaded)
         found.append([f"{type(name).__module__}.{type(name).__name__}" for name in names])
     print(json.dumps(found))
