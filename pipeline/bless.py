@@ -35,7 +35,7 @@ def bless(workspace: Workspace, name: str, reason: str) -> tuple[RunRecord, bool
     # A name that nobody knows must not make a workspace, which taking its lock does.
     find_run(workspace, name, runs_of(workspace))
     with workspace.writer("bless"):
-        run = find_run(workspace, name, runs_of(workspace))
+        run = find_run(workspace, name, runs_of(workspace, holding=True))
         if run.blessing is not None:
             return run, False
         _check(run)

@@ -46,16 +46,21 @@ def list_runs(metadata: str, newest: int | None = None, writing: bool = False, k
         return _read(store, contexts, going, workspace, newest, kind)
 
 
-def runs_of(workspace: Workspace, newest: int | None = None) -> list[RunRecord]:
+def runs_of(workspace: Workspace, newest: int | None = None, holding: bool = False) -> list[RunRecord]:
     """As `list_runs`, wherever a workspace's runs are recorded.
 
     On a server many may go on at once: each does until its exit handler says that it has ended.
+
+    Args:
+      workspace: whose runs.
+      newest: how many of the newest runs to read; None reads all.
+      holding: whether the caller itself holds the workspace, so that no run does.
 
     Raises:
       SegpipeError: see `list_runs` and `pipeline.remote_metadata.connect`.
     """
     if workspace.server is None:
-        return list_runs(workspace.metadata, newest, writing=workspace.is_held())
+        return list_runs(workspace.metadata, newest, writing=not holding and workspace.is_held())
     store = connect(workspace.server, patience=10, create=False)
     contexts = _contexts(store)
     going = {context.name for context in contexts if not _has_ended(workspace, context.name)}
