@@ -59,54 +59,35 @@ def _sentence(error: Exception, folder: str | None) -> tuple[str, int] | None:
     return None
 
 
-def with_workspace(command):
-    """Gives a command `--workspace`, as a `Workspace`."""
+def _giving_workspace(in_bucket: bool, recorded: bool):
+    """A decorator that gives a command `--workspace`, as a `Workspace`.
 
-    @_workspace
-    @functools.wraps(command)
-    def wrapper(workspace: str, **options):
-        _refuse_bucket(workspace)
-        return _on(workspace, None, command, options)
+    Args:
+      in_bucket: whether it may be the address of a folder in a bucket, too.
+      recorded: whether the command has `--metadata` as well, which the `Workspace` then knows.
+    """
 
-    return wrapper
+    def decorate(command):
+        @click.option("--workspace", default="workspace", show_default=True, help="Folder that everything lives in.")
+        @functools.wraps(command)
+        def wrapper(workspace: str, metadata: str | None = None, **options):
+            from pipeline.bucket_root import open_workspace
 
+            if is_address(workspace) and not in_bucket:
+                raise UsageError(
+                    f"--workspace {workspace}: this command needs a folder; ingest, status, report, diff and rollback "
+                    f"take a bucket too, and segpipe submit runs the pipeline on one"
+                )
+            if is_address(workspace) and recorded and metadata is None:
+                raise UsageError(f"--workspace {workspace}: its runs are on a server; name that with --metadata")
+            with open_workspace(workspace, metadata, serving=True) as chosen:
+                # The group that tells errors has no other way to know where this command wrote.
+                click.get_current_context().find_root().obj = chosen.root
+                return command(workspace=chosen, **options)
 
-def with_shared_workspace(command):
-    """Gives a command `--workspace`, as a `Workspace`: a folder or the address of one in a bucket."""
+        return _metadata(wrapper) if recorded else wrapper
 
-    @_workspace
-    @functools.wraps(command)
-    def wrapper(workspace: str, **options):
-        return _on(workspace, None, command, options)
-
-    return wrapper
-
-
-def with_recorded_workspace(command):
-    """As `with_workspace`, and gives it `--metadata`, which the `Workspace` knows."""
-
-    @_metadata
-    @_workspace
-    @functools.wraps(command)
-    def wrapper(workspace: str, metadata: str | None, **options):
-        _refuse_bucket(workspace)
-        return _on(workspace, metadata, command, options)
-
-    return wrapper
-
-
-def with_recorded_shared_workspace(command):
-    """As `with_shared_workspace`, and gives it `--metadata`, which the `Workspace` knows."""
-
-    @_metadata
-    @_workspace
-    @functools.wraps(command)
-    def wrapper(workspace: str, metadata: str | None, **options):
-        if is_address(workspace) and metadata is None:
-            raise UsageError(f"--workspace {workspace}: its runs are on a server; name that with --metadata")
-        return _on(workspace, metadata, command, options)
-
-    return wrapper
+    return decorate
 
 
 _metadata = click.option(
@@ -118,28 +99,10 @@ _metadata = click.option(
     "grpc://HOST:PORT; without it the runs are in the workspace.",
 )
 
-
-def _refuse_bucket(workspace: str) -> None:
-    if is_address(workspace):
-        raise UsageError(
-            f"--workspace {workspace}: this command needs a folder; ingest, status, report, diff and rollback take a "
-            f"bucket too, and segpipe submit runs the pipeline on one"
-        )
-
-
-_workspace = click.option(
-    "--workspace", default="workspace", show_default=True, help="Folder that everything lives in."
-)
-
-
-def _on(root: str, server: str | None, command, options: dict):
-    """Runs a command on a workspace."""
-    from pipeline.bucket_root import open_workspace
-
-    with open_workspace(root, server, serving=True) as workspace:
-        # The group that tells errors has no other way to know where this command wrote.
-        click.get_current_context().find_root().obj = workspace.root
-        return command(workspace=workspace, **options)
+with_workspace = _giving_workspace(in_bucket=False, recorded=False)
+with_shared_workspace = _giving_workspace(in_bucket=True, recorded=False)
+with_recorded_workspace = _giving_workspace(in_bucket=False, recorded=True)
+with_recorded_shared_workspace = _giving_workspace(in_bucket=True, recorded=True)
 
 
 def config_file(command):

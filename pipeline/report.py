@@ -57,8 +57,8 @@ def write_report_of(
     from components.run_report.report import write_report_files
 
     model = run.output("Trainer", "model")
-    earlier = model and _trained_or_reused(model.uri, _earlier(run, runs)) if same_pictures else None
-    folder = earlier and workspace.report(earlier.run_id)
+    earlier = _having(model.uri, _earlier(run, runs)) if same_pictures and model else []
+    folder = workspace.report(earlier[-1].run_id) if earlier else None
     return write_report_files(facts, _fetched(workspace, run, runs), workspace.report(run.run_id), folder)
 
 
@@ -131,10 +131,9 @@ def _previous_statistics(run: RunRecord, runs: Sequence[RunRecord]) -> str | Non
     return None
 
 
-def _trained_or_reused(model: str, runs: Sequence[RunRecord]) -> RunRecord | None:
-    """The newest run whose Trainer gave a model, be it from the cache."""
-    having = (run for run in reversed(runs) if (found := run.output("Trainer", "model")) and found.uri == model)
-    return next(having, None)
+def _having(model: str, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs whose Trainer gave a model, be it from the cache, in their order."""
+    return [run for run in runs if (found := run.output("Trainer", "model")) and found.uri == model]
 
 
 def _earlier(run: RunRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -151,7 +150,7 @@ def _baseline(run: RunRecord, runs: Sequence[RunRecord]) -> dict | None:
     models = evaluator.inputs.get("baseline_model") or evaluator.inputs.get("model")
     if not models:
         return None
-    trained = [other for other in runs if (model := other.output("Trainer", "model")) and model.uri == models[0].uri]
+    trained = _having(models[0].uri, runs)
     version = next((other.version for other in trained if other.version is not None), None)
     return {"run_id": trained[0].run_id if trained else None, "version": version, "model": models[0].uri}
 
