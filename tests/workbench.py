@@ -89,7 +89,10 @@ class Bench:
     @property
     def config(self) -> Path:
         path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(TINY | {"gate": OPEN_GATE} | self.sections))
+        part = path.with_suffix(".part")
+        part.write_text(yaml.safe_dump(TINY | {"gate": OPEN_GATE} | self.sections))
+        # A command that was just started may be about to read it.
+        part.replace(path)
         return path
 
     def command(self, *arguments: str) -> list[str]:
