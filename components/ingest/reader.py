@@ -172,7 +172,7 @@ def _jpeg_pixels(encoded: bytes, size: tuple[int, int], colours: str = "RGB", mi
         if (width, height) != size:
             raise Unreadable("corrupt_photo", f"one header says {size[0]}x{size[1]}, another {width}x{height}")
         # TensorFlow knows fewer kinds of JPEG than libjpeg-turbo; this reads no more than the header.
-        tf.io.extract_jpeg_shape(encoded)
+        tf.io.extract_jpeg_shape(tf.constant(encoded))
         return simplejpeg.decode_jpeg(encoded, colours, min_height=min_side, min_width=min_side, strict=True)
     except ValueError as error:
         raise Unreadable("corrupt_photo", str(error)) from error
@@ -196,7 +196,7 @@ def _read_mask(encoded: bytes, turn: int, max_pixels: int) -> tuple[bytes, np.nd
     opened = _open(encoded, "mask", max_pixels)
     if opened.format == "PNG" and opened.mode == "L" and turn in (0, 1):
         try:
-            return encoded, tf.io.decode_png(encoded, channels=1).numpy()[:, :, 0]
+            return encoded, tf.io.decode_png(tf.constant(encoded), channels=1).numpy()[:, :, 0]
         except tf.errors.InvalidArgumentError as error:
             raise Unreadable("corrupt_mask", _plain(error)) from error
     try:
@@ -221,12 +221,12 @@ def _read_mask(encoded: bytes, turn: int, max_pixels: int) -> tuple[bytes, np.nd
 
 
 def _class_shares(values: np.ndarray, spec: FeatureSpec) -> list[float]:
-    # NumPy's bincount turns every pixel into eight bytes first and takes twice as long.
-    counts = np.array(Image.fromarray(values, "L").histogram())
-    strange = [int(v) for v in np.flatnonzero(counts) if int(v) not in spec.mask_values]
-    if strange:
+    # One comparison per value is five times as fast as a histogram, which takes pixel after pixel.
+    counts = {value: np.count_nonzero(values == value) for value in spec.mask_values}
+    if sum(counts.values()) != values.size:
+        strange = sorted(set(np.unique(values).tolist()) - counts.keys())
         raise Unreadable("mask_value", f"values {strange[:5]} are not in the configured {sorted(spec.mask_values)}")
-    per_class = np.array([counts[list(c.values)].sum() for c in spec.classes], np.float64)
+    per_class = np.array([sum(counts[value] for value in c.values) for c in spec.classes], np.float64)
     if not per_class.sum():
         raise Unreadable("mask_all_ignored", "no pixel of the mask counts")
     return (per_class / per_class.sum()).tolist()
