@@ -21,7 +21,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.anomaly_gate.drift import distance_between
 from components.ingest.draw import draw_dataset
-from components.ingest.reader import Unreadable, read_pair
+from components.ingest.opening import Unreadable
+from components.ingest.reader import read_pair
 from components.ingest.settings import DataSettings
 from schema import SCHEMA_FILE
 from trainer.features import BRIGHTNESS, CLASS_SHARE, HEIGHT, WIDTH, FeatureSpec

@@ -5,7 +5,8 @@ from rich.table import Table
 from components.errors import UsageError
 from components.example_gen.read import read_examples
 from components.export.parity import Parity
-from components.ingest.reader import Unreadable, file_bytes, read_pair
+from components.ingest.opening import Unreadable, file_bytes
+from components.ingest.reader import read_pair
 from components.ingest.sources import find_sources
 from components.ingest.spans import list_spans, span_folder
 from pipeline.config import Config

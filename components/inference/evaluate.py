@@ -8,7 +8,8 @@ import numpy as np
 from components.errors import UsageError
 from components.evaluator.settings import MetricSettings
 from components.inference.served_model import ServedModel
-from components.ingest.reader import Unreadable, file_bytes, read_pair
+from components.ingest.opening import Unreadable, file_bytes
+from components.ingest.reader import read_pair
 from components.ingest.settings import DataSettings
 from components.ingest.sources import find_sources
 from trainer.photo_size import photo_tallies

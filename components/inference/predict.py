@@ -11,7 +11,8 @@ import numpy as np
 from components.errors import UsageError
 from components.inference.pictures import mask_picture, overlay_picture, save_png
 from components.inference.served_model import ServedModel
-from components.ingest.reader import Unreadable, file_bytes, upright_jpeg
+from components.ingest.opening import Unreadable, file_bytes
+from components.ingest.reader import upright_jpeg
 from components.ingest.sources import PHOTO_SUFFIXES, photo_files
 from trainer.features import FeatureSpec
 from trainer.photo_size import predicted_labels

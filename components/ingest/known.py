@@ -6,7 +6,7 @@ import json
 import os
 from collections import defaultdict
 
-from components.ingest.reader import Unreadable, file_bytes
+from components.ingest.opening import Unreadable, file_bytes
 from components.ingest.sources import Pair, Sources
 from components.ingest.spans import SourceFile, file_size, list_spans, read_manifest
 

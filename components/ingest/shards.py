@@ -19,7 +19,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.errors import SegpipeError
 from components.ingest.examples import to_example
-from components.ingest.reader import ReadPair, Unreadable, file_bytes, read_pair
+from components.ingest.opening import Unreadable, file_bytes
+from components.ingest.reader import ReadPair, read_pair
 from components.ingest.settings import DataSettings
 from components.ingest.sources import SPLITS, Pair, Quarantined
 from components.ingest.spans import Record, Shard, SourceFile, file_sha256, file_size, read_record, write_record

@@ -10,7 +10,8 @@ from tfx.types import artifact_utils
 
 from components.errors import SegpipeError
 from components.ingest.examples import to_example
-from components.ingest.reader import Unreadable, file_bytes, upright_jpeg
+from components.ingest.opening import Unreadable, file_bytes
+from components.ingest.reader import upright_jpeg
 from components.ingest.spans import Record, read_record, write_record
 from components.photo_example_gen.listing import ListedPhoto, Listing, readable_sha256
 from trainer.features import FILENAME, HEIGHT, IMAGE, WIDTH

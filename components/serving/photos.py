@@ -9,7 +9,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from PIL import Image
 
-from components.ingest.reader import Unreadable, upright_jpeg
+from components.ingest.opening import Unreadable
+from components.ingest.reader import upright_jpeg
 from components.serving.request_error import RequestError
 from trainer.features import IMAGE
 

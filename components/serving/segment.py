@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from components.inference.pictures import mask_picture
-from components.ingest.reader import Unreadable, upright_jpeg
+from components.ingest.opening import Unreadable
+from components.ingest.reader import upright_jpeg
 from components.serving.loaded_model import DEFAULT_SIGNATURE, LoadedModel
 from components.serving.request_error import RequestError
 from trainer.photo_size import labels_and_confidence

@@ -30,9 +30,8 @@ def fuzz(kind: str, seconds: float, current: str) -> None:
 
     import coverage
 
-    covered = coverage.Coverage(
-        branch=True, data_file=None, config_file=False, include=[str(ROOT / "components/ingest/reader.py")]
-    )
+    readers = [str(ROOT / "components" / "ingest" / f"{name}.py") for name in ("opening", "mask_reader", "reader")]
+    covered = coverage.Coverage(branch=True, data_file=None, config_file=False, include=readers)
     covered.start()
     from hypothesis import HealthCheck, Phase, given, settings
     from targets import CHECKS, inputs, quiet
@@ -68,7 +67,7 @@ def fuzz(kind: str, seconds: float, current: str) -> None:
     )
     print(f"  slowest {slowest:.2f} s: " + ", ".join(f"{count:,} {name}" for name, count in outcomes.most_common()))
     if kind == "pair":
-        print("branch coverage of components/ingest/reader.py:", flush=True)
+        print("branch coverage of what reads a pair:", flush=True)
         covered.report(file=sys.stdout, show_missing=True)
 
 

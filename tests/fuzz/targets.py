@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from components.errors import UsageError
-from components.ingest.reader import Unreadable, read_pair
+from components.ingest.opening import Unreadable
+from components.ingest.reader import read_pair
 from components.ingest.settings import DataSettings
 from pipeline.config import Config, load_config
 from trainer.features import FeatureSpec

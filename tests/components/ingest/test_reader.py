@@ -12,7 +12,8 @@ from drawing import BACKGROUND, CONTOUR, PET, STORED, decoded, encoded, halves, 
 from PIL import Image
 
 from components.ingest.duplicates import perceptual_hash
-from components.ingest.reader import Unreadable, file_bytes, read_pair, upright_jpeg
+from components.ingest.opening import Unreadable, file_bytes
+from components.ingest.reader import read_pair, upright_jpeg
 from components.ingest.settings import DataSettings
 from trainer.features import ClassSpec, FeatureSpec
 
@@ -244,6 +245,17 @@ def test_class_shares_are_of_the_pixels_that_count():
 def test_ignored_pixels_count_for_no_share_and_several_values_make_one_class():
     mask = np.array([[0, 1, 2, 255]], np.uint8).repeat(10, axis=0).repeat(14, axis=1)[:, :56]
     assert read(encoded(PHOTO[:10], "JPEG"), encoded(mask, "PNG"), TWO).class_shares == pytest.approx([1 / 3, 2 / 3])
+
+
+def test_classes_may_be_many():
+    many = FeatureSpec(
+        classes=tuple(ClassSpec(name=f"class-{v}", values=(v,)) for v in range(20)), background="class-0"
+    )
+    mask = np.arange(40 * 56, dtype=np.int64).reshape(40, 56) * 19 // (40 * 56 - 1)
+    shares = read(mask=encoded(mask.astype(np.uint8), "PNG"), spec=many).class_shares
+    assert shares == pytest.approx(np.bincount(mask.ravel(), minlength=20) / mask.size)
+    with pytest.raises(Unreadable, match=r"\[20, 21\]"):
+        read(mask=encoded((mask + 2).astype(np.uint8), "PNG"), spec=many)
 
 
 @pytest.mark.parametrize("value, brightness", [(0, 0.0), (51, 0.2), (255, 1.0)])
