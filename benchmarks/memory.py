@@ -7,6 +7,7 @@ of disk and about an hour on two cores.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -23,10 +24,10 @@ _POLL_SECONDS = 0.2
 
 
 class Watched:
-    """A command, its seconds, and the largest resident size that one of its processes had."""
+    """A command, its seconds (elapsed, and of processors) and the largest resident size of one of its processes."""
 
     def __init__(self, command: list[str]):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), _used_by_children()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         self.peak = 0
         watcher = threading.Thread(target=self._watch, args=(psutil.Process(process.pid),), daemon=True)
@@ -34,6 +35,7 @@ class Watched:
         if process.wait():
             raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
         self.seconds = time.perf_counter() - started
+        self.used = _used_by_children() - used
         watcher.join()
 
     def _watch(self, root: psutil.Process) -> None:
@@ -47,6 +49,12 @@ class Watched:
                 if not root.is_running():
                     return
             time.sleep(_POLL_SECONDS)
+
+
+def _used_by_children() -> float:
+    """Seconds of processors that all commands so far took."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def measure(photos: int) -> tuple[Watched, Watched]:
@@ -73,7 +81,8 @@ def main(photos: tuple[int, ...], figures: str | None) -> None:
         for what, watched in zip(("ingest", "run"), measure(count), strict=True):
             now = watched.peak / 2**20, 1000 * watched.seconds / count
             print(
-                f"{count} photos, {what}: {now[0]:,.0f} MB, {watched.seconds:.0f} s, {now[1]:.2f} ms a photo",
+                f"{count} photos, {what}: {now[0]:,.0f} MB, {watched.seconds:.0f} s, {now[1]:.2f} ms a photo, "
+                f"of processors {watched.used:.0f} s, {1000 * watched.used / count:.2f} ms",
                 flush=True,
             )
             if what in before:
