@@ -122,10 +122,12 @@ def judge(tmp_path, examples, fault: str = ""):
 
 
 def test_a_sound_model_is_blessed_with_its_latency_and_memory(tmp_path, examples):
+    # What the run itself holds is not the model's.
+    held = bytearray(b"1") * (2 << 30)
     blessing = judge(tmp_path, examples)
     assert blessing.get_int_custom_property("blessed") == 1
     assert blessing.get_float_custom_property("latency_ms") > 0
-    assert blessing.get_float_custom_property("memory_mb") > 50
+    assert 50 < blessing.get_float_custom_property("memory_mb") < len(held) / 2**20
     result = json.loads((tmp_path / "ModelCanary" / "blessing" / "7" / "canary.json").read_text())
     assert (result["photos"], result["problems"]) == (8, [])
 
