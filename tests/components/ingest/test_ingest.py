@@ -195,6 +195,12 @@ def test_the_same_input_gives_the_same_bytes_wherever_it_lies(quirky, tmp_path):
     assert contents(Path(other.folder)) == contents(quirky.folder)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_write_the_same_bytes(quirky, tmp_path, threads):
+    other = run(tmp_path / "data", quirky.source, max_quarantine=0.9, threads=threads)
+    assert contents(Path(other.folder)) == contents(quirky.folder)
+
+
 @pytest.mark.slow
 def test_worker_processes_write_the_same_bytes(quirky, tmp_path):
     workers = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")

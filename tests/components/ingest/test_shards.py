@@ -6,7 +6,7 @@ import pytest
 
 from components.ingest.reader import ReadPair
 from components.ingest.settings import DataSettings
-from components.ingest.shards import plan_shards, raw_example
+from components.ingest.shards import plan_shards, raw_example, useful_threads
 from components.ingest.sources import Pair
 from trainer.features import ClassSpec, FeatureSpec
 
@@ -48,6 +48,14 @@ def test_a_shard_mixes_breeds():
     breeds = [Pair(f"{breed}_{n}", "", "", "train") for breed in "abcd" for n in range(50)]
     (plan,) = plan_shards(breeds, "folder")
     assert {pair.stem[0] for pair in plan.pairs[:20]} == set("abcd")
+
+
+@pytest.mark.parametrize("size, threads", [(12_000, 1), (80_000, len(os.sched_getaffinity(0)))])
+def test_only_large_photos_are_read_in_threads(tmp_path, size, threads):
+    photos = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for photo in photos:
+        photo.write_bytes(bytes(size))
+    assert useful_threads(tuple(Pair(photo.stem, str(photo), "", "train") for photo in photos)) == threads
 
 
 def test_a_raw_example_holds_what_the_contract_promises():
