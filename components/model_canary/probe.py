@@ -9,6 +9,7 @@ PHOTOS holds encoded photos that must work, and below `broken/` such as must be 
 
 import json
 import os
+import resource
 import statistics
 import sys
 import time
@@ -114,10 +115,13 @@ def probe(model, photos, broken):
 
 
 def peak_memory():
-    """Largest resident size in MB. `getrusage` would count what started this process as well, up to that moment."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        (peak,) = [line.split()[1] for line in file if line.startswith("VmHWM:")]
-    return int(peak) / 1024
+    """Largest resident size in MB. Where the system does not tell it, that of what started this process counts, too."""
+    if os.path.isfile("/proc/self/status"):
+        with open("/proc/self/status", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(model, photos, result):
@@ -127,8 +131,8 @@ def main(model, photos, result):
         problems, latency = probe(model, good, read_files(os.path.join(photos, "broken")))
     except Exception as error:  # noqa: BLE001, whatever a strange model raises must be told
         problems = [f"it cannot be loaded and called: {type(error).__name__}: {str(error).splitlines()[0]}"]
+    found = {"problems": problems, "photos": len(good), "latency_ms": latency, "memory_mb": peak_memory()}
     with open(result, "w", encoding="utf-8") as file:
-        found = {"problems": problems, "photos": len(good), "latency_ms": latency, "memory_mb": peak_memory()}
         json.dump(found, file)
 
 
