@@ -42,17 +42,17 @@ class Duplicate(Record):
     further: int
 
 
-def perceptual_hash(pixels: np.ndarray) -> str | None:
+def perceptual_hash(grey: np.ndarray) -> str | None:
     """The 64-bit pHash of a picture.
 
     Args:
-      pixels: uint8[h, w, 3].
+      grey: uint8[h, w].
 
     Returns:
       16 hexadecimal digits, or None for a picture of one colour.
     """
-    # A box filter first: ImageHash itself would turn every pixel grey and filter from the full size, for the same bits.
-    picture = Image.fromarray(pixels).reduce(max(1, min(pixels.shape[:2]) // MIN_SIDE)).convert("L")
+    # A box filter first: ImageHash itself would filter from the full size, for the same bits.
+    picture = Image.fromarray(grey).reduce(max(1, min(grey.shape) // MIN_SIDE))
     thumbnail = picture.resize((32, 32), Image.Resampling.LANCZOS)
     if np.asarray(thumbnail).std() < _MIN_CONTRAST:
         return None

@@ -33,7 +33,7 @@ class ReadPair:
       image: an RGB JPEG, upright.
       mask: a one-channel 8-bit PNG of the same size, the source's own values.
       height, width: of both, in pixels.
-      brightness: mean of the pixels in 0..1.
+      brightness: mean luma of the pixels (BT.601, as JPEG stores it) in 0..1.
       class_shares: share of each class among the counted pixels, 0..1, in label order.
       perceptual_hash: of the photo, see `duplicates.perceptual_hash`.
     """
@@ -82,43 +82,54 @@ def upright_jpeg(encoded: bytes, max_pixels: int) -> tuple[bytes, np.ndarray]:
     Raises:
       Unreadable: with the reason empty_photo, undecodable_photo, corrupt_photo or oversized_photo.
     """
-    jpeg, _, pixels = _upright(encoded, max_pixels)
+    jpeg, _, pixels = _upright(encoded, max_pixels, "RGB")
     return jpeg, pixels
 
 
-def _upright(encoded: bytes, max_pixels: int, min_side: int = 0) -> tuple[bytes, tuple[int, int], np.ndarray]:
-    """`upright_jpeg` with height and width of the JPEG, and pixels that need be no more than `min_side` each way."""
+def _upright(
+    encoded: bytes, max_pixels: int, colours: str, min_side: int = 0
+) -> tuple[bytes, tuple[int, int], np.ndarray]:
+    """The JPEG of `upright_jpeg`, its height and width, and pixels as `_jpeg_pixels` gives them."""
     opened = open_image(encoded, "photo", max_pixels)
     if opened.format == "JPEG" and opened.mode == "RGB" and orientation(opened) in (0, 1):
-        return encoded, opened.size[::-1], _jpeg_pixels(encoded, opened.size, min_side=min_side)
+        # Pillow has read up to the first scan, which is all that TensorFlow needs to say no.
+        _check_kind(encoded[: opened.fp.tell()])
+        return encoded, opened.size[::-1], _jpeg_pixels(encoded, opened.size, colours, min_side)
     if opened.format in ("JPEG", "MPO"):
         _jpeg_pixels(encoded, opened.size, "GRAY")
     upright = _upright_rgb(opened, encoded)
     jpeg = _to_jpeg(upright)
-    return jpeg, upright.size[::-1], simplejpeg.decode_jpeg(jpeg, min_height=min_side, min_width=min_side)
+    return jpeg, upright.size[::-1], _jpeg_pixels(jpeg, upright.size, colours, min_side)
 
 
-def _jpeg_pixels(encoded: bytes, size: tuple[int, int], colours: str = "RGB", min_side: int = 0) -> np.ndarray:
-    """Decodes what every decoder of the house takes, and takes no warning for an answer.
+def _check_kind(header: bytes) -> None:
+    """Refuses the kinds of JPEG that libjpeg-turbo knows and TensorFlow does not."""
+    try:
+        tf.io.extract_jpeg_shape(tf.constant(header))
+    except tf.errors.InvalidArgumentError as error:
+        raise Unreadable("corrupt_photo", without_node(error)) from error
+
+
+def _jpeg_pixels(encoded: bytes, size: tuple[int, int], colours: str, min_side: int = 0) -> np.ndarray:
+    """Decodes a JPEG and takes no warning for an answer.
 
     Args:
       encoded: a JPEG.
       size: width and height that Pillow found and that are small enough; two parsers may differ over a forged header.
       colours: RGB or GRAY.
-      min_side: pixels that are enough each way, 0 for all. All of the data are read and checked whatever it is; only
-        the arithmetic from coefficients to pixels gets less.
+      min_side: pixels that are enough each way, 0 for all. All of the data are read and checked whatever it is, and in
+        GRAY as well; only the arithmetic from coefficients to pixels gets less.
+
+    Returns:
+      uint8[h, w, 3], or uint8[h, w, 1] of GRAY.
     """
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
         if (width, height) != size:
             raise Unreadable("corrupt_photo", f"one header says {size[0]}x{size[1]}, another {width}x{height}")
-        # TensorFlow knows fewer kinds of JPEG than libjpeg-turbo; this reads no more than the header.
-        tf.io.extract_jpeg_shape(tf.constant(encoded))
         return simplejpeg.decode_jpeg(encoded, colours, min_height=min_side, min_width=min_side, strict=True)
     except ValueError as error:
         raise Unreadable("corrupt_photo", str(error)) from error
-    except tf.errors.InvalidArgumentError as error:
-        raise Unreadable("corrupt_photo", without_node(error)) from error
 
 
 def read_pair(photo: bytes, mask: bytes, spec: FeatureSpec, settings: DataSettings) -> ReadPair:
@@ -134,7 +145,7 @@ def read_pair(photo: bytes, mask: bytes, spec: FeatureSpec, settings: DataSettin
       Unreadable: with one of the reasons empty_, undecodable_, corrupt_ or oversized_ photo or mask, mask_size,
         mask_value, mask_in_colour, mask_all_ignored.
     """
-    image, size, pixels = _upright(photo, settings.max_pixels, MIN_SIDE)
+    image, size, grey = _upright(photo, settings.max_pixels, "GRAY", MIN_SIDE)
     turn = orientation(open_image(photo, "photo", settings.max_pixels)) if settings.masks_follow_exif else 1
     png, values = read_mask(mask, turn, settings.max_pixels)
     if values.shape != size:
@@ -145,7 +156,7 @@ def read_pair(photo: bytes, mask: bytes, spec: FeatureSpec, settings: DataSettin
         mask=png,
         height=size[0],
         width=size[1],
-        brightness=float(pixels.mean() / 255.0),
+        brightness=float(grey.mean() / 255.0),
         class_shares=class_shares(values, spec),
-        perceptual_hash=perceptual_hash(pixels),
+        perceptual_hash=perceptual_hash(grey[..., 0]),
     )

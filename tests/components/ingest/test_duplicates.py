@@ -70,19 +70,19 @@ def cut(photo: Image.Image) -> Image.Image:
 )
 def test_a_changed_copy_is_near_its_photo(drawn, change):
     distances = [
-        bits_apart(*(perceptual_hash(np.asarray(p)) for p in (photo, change(photo).convert("RGB")))) for photo in drawn
+        bits_apart(*(perceptual_hash(np.asarray(p.convert("L"))) for p in (photo, change(photo)))) for photo in drawn
     ]
     assert max(distances) <= LIMIT
 
 
 def test_no_two_drawn_photos_are_near_duplicates(drawn):
-    sources = [source(f"{n}", perceptual_hash(np.asarray(photo))) for n, photo in enumerate(drawn)]
+    sources = [source(f"{n}", perceptual_hash(np.asarray(photo.convert("L")))) for n, photo in enumerate(drawn)]
     assert all(s.perceptual_hash for s in sources)
     assert all(find_duplicates([s], [o for o in sources if o is not s], LIMIT) == [] for s in sources)
 
 
 def test_photos_of_one_colour_have_no_hash_that_would_make_them_alike():
-    noise = np.random.default_rng(0).integers(-3, 4, (90, 120, 3))
+    noise = np.random.default_rng(0).integers(-3, 4, (90, 120))
     for grey in (0, 90, 255):
         assert perceptual_hash((grey + noise).clip(0, 255).astype(np.uint8)) is None
 
@@ -186,5 +186,5 @@ def test_a_real_near_duplicate_is_found(tmp_path):
 
 
 def test_tests_draw_photos_that_differ():
-    sources = [source(f"{seed:02d}", perceptual_hash(pet(seed=seed)[0])) for seed in range(24)]
+    sources = [source(f"{seed:02d}", perceptual_hash(pet(seed=seed)[0][..., 1])) for seed in range(24)]
     assert find_duplicates(sources[:12], sources[12:], LIMIT) == []
