@@ -26,7 +26,7 @@ def main(data: str | None, workspace: str, large: bool) -> None:
     sizes = (600, 6000, 60000) if large else (600, 6000)
     scripts = [
         ["ingest_speed.py", *(["--data", data] if data else [])],
-        *([["ingest_speed.py", "--data", data, "--copies", "5", "--rounds", "1"]] if data else []),
+        *([["ingest_speed.py", "--data", data, "--copies", "42", "--only-cores", "--rounds", "1"]] if data else []),
         ["ingest_speed.py", "--photos", "20000" if large else "3000", "--rounds", "1"],
         ["stage_speed.py"],
         ["training_speed.py", workspace],

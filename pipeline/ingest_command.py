@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+from functools import partial
 
 from rich.console import Console
 from rich.progress import Progress
@@ -34,7 +35,8 @@ def ingest_with_progress(
         from components.ingest.ingest import ingest
         from pipeline.beam_arguments import values
 
-        beam_args = values(config, "ingest")
+        # A variable that is not set is told before anything is read.
+        values(config, "ingest")
         # Beam writes the traceback of what it raises to standard error too, before anyone can tell it in a sentence.
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         total = _bytes_in(images) + _bytes_in(masks)
@@ -51,6 +53,7 @@ def ingest_with_progress(
         follower.start()
         try:
             settings = (config.features, config.data)
+            beam_args = partial(values, config, "ingest")
             return ingest(workspace.data, images, masks, *settings, split_lists, span, beam_args, only_new)
         finally:
             finished.set()

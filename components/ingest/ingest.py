@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -57,7 +58,7 @@ def ingest(
     settings: DataSettings,
     split_lists: str | None = None,
     number: int | None = None,
-    beam_args: list[str] | None = None,
+    beam_args: Callable[[int], list[str]] | None = None,
     only_new: bool = False,
 ) -> Outcome:
     """Ingests photos and masks into a span.
@@ -70,7 +71,7 @@ def ingest(
       spec: classes and the mask values that may occur.
       settings: slice keys, limits and the largest shares of quarantined photos and of duplicates.
       number: the span to make; None takes the next free number.
-      beam_args: arguments of the Beam pipeline.
+      beam_args: gives the arguments of the Beam pipeline for so many photos; None runs it in this process.
       only_new: leave out what earlier spans hold, which a folder that grows still has.
 
     The caller holds the workspace's lock: what a killed ingest left behind is removed.
@@ -104,7 +105,8 @@ def ingest(
         shutil.rmtree(left_over)
     folder = tempfile.mkdtemp(prefix=f".span-{number}-", dir=data)
     try:
-        results = write_shards(plan_shards(sources.pairs, folder), spec, settings, beam_args or [])
+        arguments = beam_args(len(sources.pairs)) if beam_args else []
+        results = write_shards(plan_shards(sources.pairs, folder), spec, settings, arguments)
         quarantined = sources.quarantined + [q for result in results for q in result.quarantined]
         manifest = _manifest(number, sources, results, quarantined, record)
         evaluation, training = manifest.ingested_sources("eval"), manifest.ingested_sources("train")

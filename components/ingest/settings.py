@@ -24,8 +24,8 @@ class DataSettings(BaseModel):
         0 takes equal hashes alone.
       max_pixels: largest photo that is decoded, in pixels; a larger one is quarantined unread. TensorFlow decodes no
         JPEG above 2^29 / 3.
-      threads: how many photos a worker reads at once; None takes as many as it has processors, and one where photos are
-        so small that threads wait for each other.
+      threads: how many photos a worker reads at once; None takes as many as it has processors to itself, and one where
+        photos are so small that threads wait for each other.
       window: how many spans train, the newest included; it alone evaluates.
       golden_span: a span that every run evaluates besides its own and none trains on, so that models of different
         months compare; None evaluates none.

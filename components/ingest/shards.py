@@ -3,8 +3,8 @@
 A shard is a fixed list of pairs in a fixed order, so its bytes depend on the sources alone, whatever the runner does;
 a worker holds a few photos at a time, so memory stays flat.
 
-Each worker reads ahead in threads, unless the photos are small: decoding and hashing large ones is nearly all of the
-work, and Python lets others run meanwhile.
+A worker reads ahead in threads where it has several processors to itself, unless the photos are small: decoding and
+hashing large ones is nearly all of the work, and Python lets others run meanwhile.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from components.errors import SegpipeError
 from components.ingest.examples import to_example
@@ -83,21 +83,31 @@ def raw_example(pair: Pair, read: ReadPair, spec: features.FeatureSpec, settings
     return to_example(values)
 
 
-def useful_threads(pairs: tuple[Pair, ...]) -> int:
+def useful_threads(pairs: tuple[Pair, ...], processes: int = 1) -> int:
     """How many threads read these pairs fastest, by the sizes of the first photos.
 
     Those of small photos would wait for each other: their decoders, which let others run, are soon through.
+
+    Args:
+      pairs: of a shard.
+      processes: how many share this machine; 0 means one for each processor.
     """
     sizes = [file_size(pair.photo) for pair in pairs[:_SAMPLE]]
-    return len(os.sched_getaffinity(0)) if sum(sizes) >= _SMALL_PHOTO * len(sizes) else 1
+    processors = len(os.sched_getaffinity(0))
+    return max(1, processors // (processes or processors)) if sum(sizes) >= _SMALL_PHOTO * len(sizes) else 1
 
 
 class WriteShard(beam.DoFn):
-    """Reads, checks and writes the pairs of one `ShardPlan`, and its `ShardResult` beside them."""
+    """Reads, checks and writes the pairs of one `ShardPlan`, and its `ShardResult` beside them.
 
-    def __init__(self, spec: features.FeatureSpec, settings: DataSettings):
+    Args:
+      spec, settings: see `ingest`.
+      processes: see `useful_threads`.
+    """
+
+    def __init__(self, spec: features.FeatureSpec, settings: DataSettings, processes: int):
         super().__init__()
-        self._spec, self._settings = spec, settings
+        self._spec, self._settings, self._processes = spec, settings, processes
 
     def process(self, element: ShardPlan) -> None:
         sources, quarantined = [], []
@@ -119,7 +129,7 @@ class WriteShard(beam.DoFn):
 
     def _read(self, pairs: tuple[Pair, ...]) -> Iterator[tuple[SourceFile, bytes | None, Quarantined | None]]:
         """What `_ingest` makes of each pair, in their order."""
-        threads = self._settings.threads or useful_threads(pairs)
+        threads = self._settings.threads or useful_threads(pairs, self._processes)
         if threads == 1:
             yield from map(self._ingest, pairs)
             return
@@ -166,12 +176,14 @@ def write_shards(
     Raises:
       SegpipeError: if the runner finished without writing a shard.
     """
-    with beam.Pipeline(options=PipelineOptions(beam_args)) as pipeline:
+    options = PipelineOptions(beam_args)
+    processes = options.view_as(DirectOptions).direct_num_workers
+    with beam.Pipeline(options=options) as pipeline:
         _ = (
             pipeline
             # Create spreads them over the workers.
             | "Plans" >> beam.Create(plans)
-            | "WriteShard" >> beam.ParDo(WriteShard(spec, settings))
+            | "WriteShard" >> beam.ParDo(WriteShard(spec, settings, processes))
         )
     results = []
     for plan in plans:

@@ -1,6 +1,10 @@
 """The `beam` section, as Beam and as TFX get it."""
 
+import os
+from types import SimpleNamespace
+
 import apache_beam as beam
+import psutil
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
@@ -89,6 +93,24 @@ def test_a_variable_that_is_not_set_is_found_before_anything_starts(monkeypatch)
 )
 def test_several_workers_are_processes_unless_told_otherwise(given, options):
     assert arguments_of(config_of(given), "Transform") == options
+
+
+@pytest.mark.parametrize(
+    ("given", "photos", "free_gb", "options"),
+    [
+        ({}, 9_999, 100, DIRECT),
+        ({}, 10_000, 100, direct("multi_processing", 2)),
+        ({}, 1_000_000, 100, direct("multi_processing", 8)),
+        ({}, 1_000_000, 3, direct("multi_processing", 3)),
+        ({}, 1_000_000, 0, DIRECT),
+        ({"direct_running_mode": "multi_threading"}, 10_000, 100, direct("multi_threading", 2)),
+        ({"direct_num_workers": 1}, 1_000_000, 100, DIRECT),
+    ],
+)
+def test_many_photos_are_ingested_by_several_processes(monkeypatch, given, photos, free_gb, options):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free_gb << 30))
+    assert values(config_of(given), "ingest", photos) == options
 
 
 FLINK = {"runner": "FlinkRunner", "job_endpoint": "flink:8099", "environment_config": "eu/segpipe:1", "parallelism": 8}

@@ -44,7 +44,7 @@ def run(
         DataSettings(**settings),
         split_lists=str(annotations) if lists else None,
         number=number,
-        beam_args=list(beam_args),
+        beam_args=lambda photos: list(beam_args),
     )
 
 

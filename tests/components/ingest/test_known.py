@@ -12,12 +12,11 @@ from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 
 
-def take(data: Path, source: Path, number: int | None = None, only_new: bool = False):
+def take(data: Path, source: Path, number: int | None = None, only_new: bool = False, beam_args=None):
     lists = str(source / "annotations")
     folders = str(source / "images"), f"{lists}/trimaps"
-    return ingest(
-        str(data), *folders, FeatureSpec(), DataSettings(max_quarantine=0.5), lists, number, only_new=only_new
-    )
+    settings = FeatureSpec(), DataSettings(max_quarantine=0.5)
+    return ingest(str(data), *folders, *settings, lists, number, beam_args, only_new)
 
 
 @pytest.fixture
@@ -116,6 +115,13 @@ def test_only_what_is_new_goes_into_a_span_where_that_is_asked_for(data):
     assert [source.photo for source in manifest.sources] == ["boxer_8.jpg", "pug_8.jpg"]
     again = take(data, together, only_new=True)
     assert (again.written, again.held) == (False, [1, 2, 3])
+
+
+def test_processes_are_chosen_by_the_photos_that_are_new(data):
+    together, asked = both(data, MIXED), []
+    add_new(together, pug_8=LISTS[0], boxer_8=LISTS[1])
+    take(data, together, only_new=True, beam_args=lambda photos: asked.append(photos) or [])
+    assert asked == [2]
 
 
 def test_a_photo_that_waits_for_its_mask_is_told_once_and_ingested_with_it(data):

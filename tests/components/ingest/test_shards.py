@@ -50,12 +50,15 @@ def test_a_shard_mixes_breeds():
     assert {pair.stem[0] for pair in plan.pairs[:20]} == set("abcd")
 
 
-@pytest.mark.parametrize("size, threads", [(12_000, 1), (80_000, len(os.sched_getaffinity(0)))])
-def test_only_large_photos_are_read_in_threads(tmp_path, size, threads):
+@pytest.mark.parametrize(
+    "size, processes, threads", [(12_000, 1, 1), (80_000, 1, 8), (80_000, 3, 2), (80_000, 9, 1), (80_000, 0, 1)]
+)
+def test_only_large_photos_are_read_in_threads(monkeypatch, tmp_path, size, processes, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     photos = [tmp_path / f"{number}.jpg" for number in range(3)]
     for photo in photos:
         photo.write_bytes(bytes(size))
-    assert useful_threads(tuple(Pair(photo.stem, str(photo), "", "train") for photo in photos)) == threads
+    assert useful_threads(tuple(Pair(photo.stem, str(photo), "", "train") for photo in photos), processes) == threads
 
 
 def test_a_raw_example_holds_what_the_contract_promises():
