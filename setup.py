@@ -20,6 +20,7 @@ setup(
         "fastapi>=0.110",
         "filelock>=4.1",
         "google-cloud-aiplatform>=1.70",
+        "google-crc32c>=1.5",
         "imagehash>=4.3",
         "jinja2>=3",
         "kfp>=2.5",
