@@ -18,6 +18,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as 
 from components.errors import SegpipeError
 from components.trainer import RUN_ID
 from pipeline.newest import followed
+from pipeline.record_io import prepare_record_io
 from pipeline.vertex_record import addressed, mounted, recorded
 
 _INVOCATION = "--json_serialized_invocation_args"
@@ -51,6 +52,7 @@ def main() -> None:
         output_file = mounted(output_file)
 
     def work(parsed) -> None:
+        prepare_record_io()
         tfx_step.main(parsed)
         if on_mount:
             with open(output_file, encoding="utf-8") as file:

@@ -11,8 +11,9 @@ from trainer.features import IGNORE_LABEL, LABELS, PIXELS, FeatureSpec
 from trainer.preprocessing import unpack_labels, unpack_pixels
 from trainer.settings import TrainingSettings
 
-_CACHE_BYTES = 1 << 30
-_SHUFFLE_BYTES = 512 << 20
+# Of packed examples. All are kept where they fit; else the disk, which gives far more of them than a net takes, is read
+# anew each epoch, and a window of so many is shuffled.
+_KEPT_BYTES = 512 << 20
 _HASH_BUCKETS = 10_000
 
 
@@ -83,9 +84,9 @@ def training_batches(
     dataset = _examples(patterns)
     if settings.early_stopping:
         dataset = dataset.filter(lambda record: tf.logical_not(_held_out(record, settings.early_stopping.share)))
-    if count * example_bytes <= _CACHE_BYTES:
+    if count * example_bytes <= _KEPT_BYTES:
         dataset = dataset.cache()
-    window = max(1, min(count, _SHUFFLE_BYTES // example_bytes))
+    window = max(1, min(count, _KEPT_BYTES // example_bytes))
     first_epoch, inside = divmod(start * settings.batch_size, count)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:

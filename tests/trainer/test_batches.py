@@ -115,8 +115,7 @@ def test_one_seed_gives_the_same_steps_and_another_gives_others(transformed, aug
 def test_a_start_in_the_middle_gives_the_steps_that_were_left(transformed, monkeypatch, start, fits):
     # 7 photos in batches of 3: of these steps one begins an epoch, the others lie at different places inside of one.
     if not fits:
-        monkeypatch.setattr(batches_module, "_CACHE_BYTES", 0)
-        monkeypatch.setattr(batches_module, "_SHUFFLE_BYTES", 4 * SPEC.height * SPEC.width * 7)
+        monkeypatch.setattr(batches_module, "_KEPT_BYTES", 4 * SPEC.height * SPEC.width * 7)
     changes = {"augment": AugmentSettings()}
     whole_way = first(start + 4, transformed.pattern, **changes)[start:]
     rest = training_batches([transformed.pattern], PHOTOS, SPEC, settings(**changes), start).take(4)
