@@ -127,7 +127,9 @@ def main() -> None:
         masks = data / "annotations" / "trimaps"
         candidates = [(photo, masks / f"{photo.stem}.png") for photo in sorted(data.glob("images/*.jpg"))]
         found = [(p, m) for p, m in candidates if m.is_file() and p.read_bytes()[:2] == b"\xff\xd8"]
-        pairs, twice = (named_anew(found, Path(folder) / str(n), n) for n in (options.copies, 2 * options.copies))
+        copies = options.copies
+        pairs = named_anew(found, Path(folder) / "once", copies)
+        twice = [] if options.only_cores else named_anew(found, Path(folder) / "twice", 2 * copies)
         works = {
             "bare loop": (bare_loop, pairs),
             "strict loop": (strict_loop, pairs),

@@ -8,12 +8,12 @@
 A runner's keys are Beam's options of the same names; those that have no key are written into `arguments`.
 """
 
-import os
 from typing import Annotated, Any, ClassVar, Literal
 
 import psutil
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from components.cores import usable_cores
 from components.secrets import REFERENCE, SECRET_NAME
 
 BEAM_NODES = ("ingest", "StatisticsGen", "Transform", "SegmentationEvaluator", "GoldenEvaluator", "BulkInferrer")
@@ -95,12 +95,17 @@ class DirectRunner(Runner):
         mode = "in_memory" if workers == 1 else "multi_processing"
         # Without an image or a setup file TFX packs itself for workers elsewhere, at every node: seconds, and 44 MB
         # that stay in the temporary folder. Workers on this machine look at neither.
-        chosen = {"direct_running_mode": mode, "sdk_container_image": "none", "direct_num_workers": str(workers)}
-        return {"runner": self.runner} | chosen | super().options()
+        chosen = {
+            "runner": self.runner,
+            "direct_running_mode": mode,
+            "sdk_container_image": "none",
+            "direct_num_workers": str(workers),
+        }
+        return chosen | super().options()
 
 
 def _useful_processes(photos: int) -> int:
-    most = min(len(os.sched_getaffinity(0)), psutil.virtual_memory().available // _BYTES_PER_PROCESS)
+    most = min(usable_cores(), psutil.virtual_memory().available // _BYTES_PER_PROCESS)
     return max(1, min(most, photos // _PHOTOS_PER_PROCESS))
 
 

@@ -18,6 +18,7 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from components.cores import usable_cores
 from components.errors import SegpipeError
 from components.ingest.examples import to_example
 from components.ingest.opening import Unreadable, file_bytes
@@ -93,7 +94,7 @@ def useful_threads(pairs: tuple[Pair, ...], processes: int = 1) -> int:
       processes: how many share this machine; 0 means one for each processor.
     """
     sizes = [file_size(pair.photo) for pair in pairs[:_SAMPLE]]
-    processors = len(os.sched_getaffinity(0))
+    processors = usable_cores()
     return max(1, processors // (processes or processors)) if sum(sizes) >= _SMALL_PHOTO * len(sizes) else 1
 
 

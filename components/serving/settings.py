@@ -1,17 +1,13 @@
 """What a user may choose about serving; the options of `segpipe serve`."""
 
-import os
 from dataclasses import dataclass, field
+
+from components.cores import usable_cores
 
 MODEL_NAME = "segpipe"
 """The model's name in URLs."""
 
 MIB = 2**20
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
