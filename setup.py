@@ -15,9 +15,9 @@ setup(
         "schema": ["schema.pbtxt"],
     },
     install_requires=[
+        "anyio>=4",
         "click>=8",
         "croniter>=2",
-        "fastapi>=0.110",
         "filelock>=4.1",
         "google-cloud-aiplatform>=1.70",
         "google-crc32c>=1.5",
@@ -38,6 +38,8 @@ setup(
         # Beam builds the package for its workers with it, and older packages import pkg_resources.
         "setuptools<81",
         "simplejpeg>=1.8",
+        # Its router tells the route, which the figures of `segpipe serve` are told by.
+        "starlette>=1.7",
         "tensorboard>=2.16",
         "tf2onnx>=1.16",
         "tfx>=1.16",

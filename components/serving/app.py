@@ -7,9 +7,10 @@ import time
 from collections.abc import AsyncIterator
 
 import orjson
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.serving.engine import Engine
@@ -26,18 +27,16 @@ def create_app(settings: ServingSettings) -> ASGIApp:
     engine = Engine(settings)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         watching = asyncio.create_task(engine.store.watch())
         yield
         watching.cancel()
 
-    # FastAPI's pages about the API would load scripts from elsewhere; /openapi.json stays.
-    app = FastAPI(title="segpipe", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.include_router(page_routes(engine))
-    app.include_router(tensorflow_routes(engine))
-    app.add_exception_handler(RequestError, _refused)
-    app.add_exception_handler(HTTPException, _no_route)
-    app.add_exception_handler(RequestValidationError, _wrong_query)
+    app = Starlette(
+        routes=[*page_routes(engine), *tensorflow_routes(engine)],
+        lifespan=lifespan,
+        exception_handlers={RequestError: _refused, HTTPException: _no_route},
+    )
     return Watched(app, engine)
 
 
@@ -82,8 +81,3 @@ async def _refused(request: Request, error: RequestError) -> Response:
 
 async def _no_route(request: Request, error: HTTPException) -> Response:
     return _error(error.status_code, f"{error.detail}: {request.method} {request.url.path}", error.headers)
-
-
-async def _wrong_query(request: Request, error: RequestValidationError) -> Response:
-    problem = error.errors()[0]
-    return _error(400, f"{problem['loc'][-1]}: {problem['msg']}")

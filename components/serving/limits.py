@@ -4,10 +4,10 @@ async with admission.admit(request) as body:
     ...
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import anyio
 from starlette.requests import ClientDisconnect, Request
 
 from components.serving.metrics import Metrics
@@ -63,8 +63,9 @@ class Admission:
 
     async def _read(self, request: Request) -> bytes:
         try:
-            return await asyncio.wait_for(self._collect(request), self._settings.body_seconds)
-        except asyncio.TimeoutError as error:
+            with anyio.fail_after(self._settings.body_seconds):
+                return await self._collect(request)
+        except TimeoutError as error:
             seconds = self._settings.body_seconds
             raise RequestError(408, f"the request did not arrive within {seconds:g} s; send it again") from error
         except ClientDisconnect as error:
@@ -86,16 +87,12 @@ class Admission:
 
     async def _discard(self, request: Request) -> None:
         """Reads on and keeps nothing: most clients look for an answer only when they have sent all."""
-
-        async def discard() -> None:
-            left = _DISCARDED
+        left = _DISCARDED
+        with contextlib.suppress(ClientDisconnect), anyio.move_on_after(self._settings.body_seconds):
             async for chunk in request.stream():
                 left -= len(chunk)
                 if left < 0:
                     return
-
-        with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect):
-            await asyncio.wait_for(discard(), self._settings.body_seconds)
 
 
 def _too_large(limit: int) -> RequestError:

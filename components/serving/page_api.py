@@ -10,10 +10,14 @@ import functools
 from importlib import resources
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from components.serving.engine import Engine
 from components.serving.loaded_model import LoadedModel
+from components.serving.request_error import RequestError
 from components.serving.segment import segment
 
 _FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/drawing.js": "drawing.js"}
@@ -28,15 +32,17 @@ _PAGE_HEADERS = {
 }
 
 
-def page_routes(engine: Engine) -> APIRouter:
-    """The routes of the page and of those who watch the server."""
-    router = APIRouter()
-    for path, name in _FILES.items():
-        content = (resources.files(__package__) / "page" / name).read_bytes()
-        router.add_api_route(path, _static(content, name), methods=["GET", "HEAD"], include_in_schema=False)
+class _SegmentQuery(BaseModel):
+    """What may follow the `?` of `/api/segment`."""
 
-    @router.get("/api/versions", tags=["page"])
-    async def versions() -> Response:
+    version: int | None = None
+    photo: bool = False
+
+
+def page_routes(engine: Engine) -> list[Route]:
+    """The routes of the page and of those who watch the server."""
+
+    async def versions(request: Request) -> Response:
         store, settings = engine.store, engine.settings
         failures = {version: failure.reason for version, failure in store.failures.items()}
         return _json(
@@ -48,31 +54,45 @@ def page_routes(engine: Engine) -> APIRouter:
             }
         )
 
-    @router.post("/api/segment", tags=["page"])
-    async def segment_photo(request: Request, version: int | None = None, photo: bool = False) -> Response:
-        work = functools.partial(_segment, engine, photo)
-        return Response(await engine.answer(request, version, work), media_type="application/json")
+    async def segment_photo(request: Request) -> Response:
+        query = _query(request)
+        work = functools.partial(_segment, engine, query.photo)
+        return Response(await engine.answer(request, query.version, work), media_type="application/json")
 
-    @router.get("/healthz", tags=["operations"])
-    async def healthz() -> Response:
+    async def healthz(request: Request) -> Response:
         """200 once a model has answered its warm-up, 503 before."""
         live = engine.store.live
         if live is None:
             return _json({"status": "no model", "reason": _why_none(engine)}, status=503)
         return _json({"status": "ok", "version": live})
 
-    @router.get("/metrics", tags=["operations"])
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
         return Response(engine.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return router
+    return [
+        *(Route(path, _static(name), methods=["GET"]) for path, name in _FILES.items()),
+        Route("/api/versions", versions, methods=["GET"]),
+        Route("/api/segment", segment_photo, methods=["POST"]),
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+    ]
 
 
-def _static(content: bytes, name: str):
-    async def send() -> Response:
+def _static(name: str):
+    content = (resources.files(__package__) / "page" / name).read_bytes()
+
+    async def send(request: Request) -> Response:
         return Response(content, media_type=_TYPES[name.rpartition(".")[2]], headers=_PAGE_HEADERS)
 
     return send
+
+
+def _query(request: Request) -> _SegmentQuery:
+    try:
+        return _SegmentQuery.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise RequestError(400, f"{problem['loc'][-1]}: {problem['msg']}") from error
 
 
 def _segment(engine: Engine, with_photo: bool, model: LoadedModel, body: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Runs the application until it is told to stop, and then finishes what it has begun."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from components.cores import usable_cores
 from components.errors import UsageError
 from components.serving.settings import ServingSettings
 
@@ -54,6 +56,16 @@ class Server(uvicorn.Server):
         self._tell()
 
 
+def share_cores() -> None:
+    """Gives each operation of TensorFlow half of the cores, unless the environment says how many.
+
+    A photo and its mirror image go through the net side by side, and requests do; where each operation was spread over
+    two cores as TensorFlow does by itself, one photo took 1.4 times as long. TensorFlow reads the variable when it
+    starts.
+    """
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, usable_cores() // 2)))
+
+
 def serve(settings: ServingSettings, listening: socket.socket, started: Callable[[], None]) -> None:
     """Answers requests until SIGINT or SIGTERM; then takes no new ones and ends when those inside are answered.
 
@@ -65,6 +77,7 @@ def serve(settings: ServingSettings, listening: socket.socket, started: Callable
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal again when it has finished; that is the end of the command, no failure.
         signal.signal(number, lambda *_: sys.exit(0))
+    share_cores()
     # Brings TensorFlow along, which takes seconds.
     from components.serving.app import create_app
 

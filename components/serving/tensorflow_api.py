@@ -12,8 +12,10 @@ import inspect
 from collections.abc import Callable
 
 import orjson
-from fastapi import APIRouter, Request, Response
 from google.protobuf import json_format
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from components.serving.engine import Engine
@@ -23,69 +25,64 @@ from components.serving.predict_json import read_inputs, read_request, write_ans
 from components.serving.request_error import RequestError
 from components.serving.settings import MODEL_NAME
 
-_JSON = "application/json"
+_JSON, _MODELS = "application/json", "/v1/models"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def tensorflow_routes(engine: Engine) -> APIRouter:
+def tensorflow_routes(engine: Engine) -> list[Route]:
     """The routes below `/v1`."""
-    router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving"])
 
-    @router.post("/{model}:{verb}")
-    async def ask(request: Request, model: str, verb: str) -> Response:
-        return await _ask(engine, request, model, None, verb)
+    async def ask(request: Request) -> Response:
+        return await _ask(engine, request)
 
-    @router.post("/{model}/versions/{version}:{verb}")
-    async def ask_version(request: Request, model: str, version: str, verb: str) -> Response:
-        return await _ask(engine, request, model, _number(request, version), verb)
+    async def status(request: Request) -> Response:
+        _check_name(request)
+        version, listed = _version(request), engine.store.listed
+        if version is not None and version not in listed:
+            raise RequestError(404, f"Could not find version {version} of model {MODEL_NAME}")
+        return _statuses(engine, listed if version is None else [version])
 
-    @router.get("/{model}")
-    async def status(request: Request, model: str) -> Response:
-        _check_name(request, model)
-        return _statuses(engine, engine.store.listed)
+    async def metadata(request: Request) -> Response:
+        return await _metadata(engine, request)
 
-    @router.get("/{model}/versions/{version}")
-    async def version_status(request: Request, model: str, version: str) -> Response:
-        _check_name(request, model)
-        number = _number(request, version)
-        if number not in engine.store.listed:
-            raise RequestError(404, f"Could not find version {number} of model {model}")
-        return _statuses(engine, [number])
-
-    @router.get("/{model}/metadata")
-    async def metadata(request: Request, model: str) -> Response:
-        return await _metadata(engine, request, model, None)
-
-    @router.get("/{model}/versions/{version}/metadata")
-    async def version_metadata(request: Request, model: str, version: str) -> Response:
-        return await _metadata(engine, request, model, _number(request, version))
-
-    @router.api_route("/{rest:path}", methods=_METHODS, include_in_schema=False)
-    async def other(request: Request, rest: str) -> Response:
+    async def other(request: Request) -> Response:
         raise _malformed(request)
 
-    return router
+    routes = []
+    for model in (f"{_MODELS}/{{model}}", f"{_MODELS}/{{model}}/versions/{{version}}"):
+        routes += [
+            Route(f"{model}:{{verb}}", ask, methods=["POST"]),
+            Route(model, status, methods=["GET"]),
+            Route(f"{model}/metadata", metadata, methods=["GET"]),
+        ]
+    return [*routes, Route(f"{_MODELS}/{{rest:path}}", other, methods=_METHODS)]
 
 
 def _malformed(request: Request) -> RequestError:
     return RequestError(400, f"Malformed request: {request.method} {request.url.path}")
 
 
-def _check_name(request: Request, model: str) -> None:
+def _check_name(request: Request) -> None:
+    model = request.path_params["model"]
     if ":" in model:
         raise _malformed(request)
     if model != MODEL_NAME:
         raise RequestError(404, f"Servable not found for request: Latest({model}); the model here is {MODEL_NAME}")
 
 
-def _number(request: Request, version: str) -> int:
+def _version(request: Request) -> int | None:
+    """The version that the path names, if it does."""
+    version = request.path_params.get("version")
+    if version is None:
+        return None
     if not (version.isascii() and version.isdecimal()):
         raise _malformed(request)
     return int(version)
 
 
-async def _ask(engine: Engine, request: Request, model: str, version: int | None, verb: str) -> Response:
-    _check_name(request, model)
+async def _ask(engine: Engine, request: Request) -> Response:
+    version, verb = _version(request), request.path_params["verb"]
+    _check_name(request)
     if verb in ("classify", "regress"):
         raise RequestError(400, f"{MODEL_NAME} has no signature for {verb}; it segments photos: send :predict")
     if verb != "predict":
@@ -132,8 +129,9 @@ _ALL_FIELDS = next(
 )
 
 
-async def _metadata(engine: Engine, request: Request, model: str, version: int | None) -> Response:
-    _check_name(request, model)
+async def _metadata(engine: Engine, request: Request) -> Response:
+    version = _version(request)
+    _check_name(request)
     async with engine.store.lease(version) as loaded:
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=loaded.signature_defs)
         document = {

@@ -1,6 +1,7 @@
 """`segpipe serve` as a user starts it: no model, the first push, pushes under load, the end."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -11,11 +12,13 @@ import urllib.error
 from pathlib import Path
 
 import numpy as np
+import pytest
 from drawing import encoded
 from served import ask, command, eventually, half_sent
 from tensorflow_serving_client import b64
 
 from components.pusher.versions import publish
+from components.serving import server
 
 PREDICT = "/v1/models/segpipe:predict"
 PHOTO = encoded(np.full([20, 30, 3], 230, np.uint8), "JPEG")
@@ -116,3 +119,16 @@ def test_a_port_that_is_taken_is_told_at_once(tmp_path):
     assert done.stderr == (
         f"segpipe: 127.0.0.1:{port} cannot be listened on (Address already in use); choose another --host or --port\n"
     )
+
+
+@pytest.mark.parametrize("cores, given, threads", [(1, None, "1"), (2, None, "1"), (16, None, "8"), (16, "3", "3")])
+def test_operations_of_tensorflow_get_half_of_the_cores_unless_the_user_says_otherwise(
+    cores, given, threads, monkeypatch
+):
+    # Set first in any case, so that what the server sets is taken back.
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", given or "")
+    if given is None:
+        del os.environ["TF_NUM_INTRAOP_THREADS"]
+    monkeypatch.setattr(server, "usable_cores", lambda: cores)
+    server.share_cores()
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
