@@ -23,6 +23,7 @@ setup(
         "google-crc32c>=1.5",
         "imagehash>=4.3",
         "jinja2>=3",
+        "joblib>=1.3",
         "kfp>=2.5",
         "kfp-kubernetes>=1",
         "matplotlib>=3.5",

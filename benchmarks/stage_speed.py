@@ -98,6 +98,10 @@ def forward_passes(photos: int) -> float:
 
 def reading_rate(batches: tf.data.Dataset) -> float:
     """Examples a second of the second reading of batches (pixels, labels)."""
+    # For all alike; see `trainer.batches`.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    batches = batches.with_options(options)
 
     def work() -> int:
         return sum(int(tf.shape(pixels)[0]) for pixels, _ in batches)

@@ -1,6 +1,5 @@
 """The `beam` section, as Beam and as TFX get it."""
 
-import os
 from types import SimpleNamespace
 
 import apache_beam as beam
@@ -16,6 +15,7 @@ from tfx.orchestration.portable.data_types import ExecutionInfo
 
 from components.anomaly_gate.executor import Executor
 from components.errors import UsageError
+from pipeline import beam_settings
 from pipeline.beam_arguments import arguments_of, check, placeholders, values
 from pipeline.beam_settings import BEAM_NODES
 from pipeline.config import Config
@@ -108,7 +108,7 @@ def test_several_workers_are_processes_unless_told_otherwise(given, options):
     ],
 )
 def test_many_photos_are_ingested_by_several_processes(monkeypatch, given, photos, free_gb, options):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(beam_settings, "usable_cores", lambda: 8)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free_gb << 30))
     assert values(config_of(given), "ingest", photos) == options
 

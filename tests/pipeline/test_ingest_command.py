@@ -1,6 +1,5 @@
 """`segpipe ingest` as the command runs it."""
 
-import os
 from types import SimpleNamespace
 
 import psutil
@@ -19,7 +18,7 @@ TRAIN, TEST = [f"pug_{number}" for number in range(6)], [f"Bengal_{number}" for 
 def test_as_many_photos_as_two_processes_take_are_ingested_by_two(monkeypatch, tmp_path, of_a_process, workers):
     source = write_pets(tmp_path / "source", TRAIN, TEST)
     monkeypatch.setattr(beam_settings, "_PHOTOS_PER_PROCESS", of_a_process)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(beam_settings, "usable_cores", lambda: 8)
     started, write_shards = [], ingest_module.write_shards
 
     def noting(plans, spec, settings, beam_args):

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from components.ingest import shards
 from components.ingest.reader import ReadPair
 from components.ingest.settings import DataSettings
 from components.ingest.shards import plan_shards, raw_example, useful_threads
@@ -54,7 +55,7 @@ def test_a_shard_mixes_breeds():
     "size, processes, threads", [(12_000, 1, 1), (80_000, 1, 8), (80_000, 3, 2), (80_000, 9, 1), (80_000, 0, 1)]
 )
 def test_only_large_photos_are_read_in_threads(monkeypatch, tmp_path, size, processes, threads):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(shards, "usable_cores", lambda: 8)
     photos = [tmp_path / f"{number}.jpg" for number in range(3)]
     for photo in photos:
         photo.write_bytes(bytes(size))
