@@ -81,7 +81,7 @@ $(READY): $(LOCKS) requirements/bootstrap.txt setup.py pyproject.toml tools/find
 	@found=$$(sh tools/find_python.sh) && "$${found#* }" -m venv --clear $(VENV) && \
 	  echo "TFX $${found%% *} on $${found#* }" && cp requirements/tfx-$${found%% *}.txt $(VENV)/lock.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(VENV)/lock.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(VENV)/lock.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -30,6 +30,7 @@ def main(data: str | None, workspace: str, large: bool) -> None:
         ["ingest_speed.py", "--photos", "20000" if large else "3000", "--rounds", "1"],
         ["stage_speed.py"],
         ["training_speed.py", workspace],
+        ["training_choices.py", workspace, "--rounds", "1"],
         ["startup.py"],
         ["serving_load.py", workspace, *photos, "--requests", "500"],
         ["memory.py", *(f"--photos={size}" for size in sizes)],
