@@ -39,7 +39,7 @@ from trainer.loop import Learner
 from trainer.settings import TrainingSettings
 
 _TOTAL = 100_000
-LAYOUT = "channels first"
+LAYOUTS = {"channels first": "NCHW", "channels last": "NHWC"}
 
 
 @dataclass(frozen=True)
@@ -129,18 +129,17 @@ def main() -> None:
     parser.add_argument("--figures", help="a file of JSON lines to append the rows to")
     parser.add_argument("--choice", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    layouts = {LAYOUT: "NCHW", "channels last": "NHWC"}
-    if options.choice in layouts:
-        print(milliseconds(*convolution(layouts[options.choice])))
+    if options.choice in LAYOUTS:
+        print(milliseconds(*convolution(LAYOUTS[options.choice])))
         return
     files = train_files(options.workspace)
     if options.choice:
         print(milliseconds(*steps_of(CHOICES[options.choice], files)))
         return
     once = functools.partial(in_a_process, options.workspace)
-    rounds = [{name: once(name) for name in (*CHOICES, *layouts)} for _ in range(options.rounds)]
+    rounds = [{name: once(name) for name in (*CHOICES, *LAYOUTS)} for _ in range(options.rounds)]
     medians = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
-    pairs = [(name, DEFAULT) for name in CHOICES if name != DEFAULT] + [tuple(layouts)]
+    pairs = [(name, DEFAULT) for name in CHOICES if name != DEFAULT] + [tuple(LAYOUTS)]
     rows = [
         Figure(
             "training a photo" if base == DEFAULT else "one convolution of a photo",
