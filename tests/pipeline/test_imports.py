@@ -4,12 +4,12 @@ import subprocess
 import sys
 
 RUN = """
-import gc, sys
+import gc
 from pipeline.local_runner import quick_imports
 with quick_imports():
     import tfx.components.infra_validator.component
-    import kubernetes.dynamic
-    assert "jsonschema" not in sys.modules and not gc.isenabled()
+    from kubernetes.dynamic import client
+    assert not client.HAS_KUBERNETES_VALIDATE and not gc.isenabled()
 assert gc.isenabled()
 import kubernetes_validate
 kubernetes_validate.latest_version()
