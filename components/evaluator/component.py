@@ -1,6 +1,6 @@
 """TFX's Evaluator with a summary of what it found: for the gate, and for the golden set."""
 
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto.config_pb2 import EvalConfig
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import artifact, channel, component_spec, standard_artifacts
 from tfx.types.standard_component_specs import EvaluatorSpec
@@ -37,7 +37,7 @@ class SegmentationEvaluator(base_beam_component.BaseBeamComponent):
         schema: channel.BaseChannel,
         model: channel.BaseChannel,
         baseline_model: channel.BaseChannel,
-        eval_config: tfma.EvalConfig,
+        eval_config: EvalConfig,
     ):
         spec = SegmentationEvaluatorSpec(
             examples=examples,
@@ -74,7 +74,7 @@ class GoldenEvaluator(base_beam_component.BaseBeamComponent):
         examples: channel.BaseChannel,
         schema: channel.BaseChannel,
         model: channel.BaseChannel,
-        eval_config: tfma.EvalConfig,
+        eval_config: EvalConfig,
     ):
         evaluation = channel.OutputChannel(standard_artifacts.ModelEvaluation, self, "evaluation")
         super().__init__(

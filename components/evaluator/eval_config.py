@@ -2,7 +2,7 @@
 
 import json
 
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto.config_pb2 import EvalConfig, MetricDirection, MetricsSpec, MetricThreshold
 
 from components.evaluator.settings import GateSettings, MetricSettings
 from trainer.features import FeatureSpec
@@ -15,7 +15,7 @@ SIGNATURE = "from_examples"
 
 def build_golden_config(
     spec: FeatureSpec, settings: MetricSettings, slice_keys: list[str], fingerprint: str
-) -> tfma.EvalConfig:
+) -> EvalConfig:
     """Builds the config of an evaluation that decides nothing: one model, no threshold.
 
     Args:
@@ -24,7 +24,7 @@ def build_golden_config(
       slice_keys: features that slice the metrics, one at a time.
       fingerprint: hash of the metric code.
     """
-    config = tfma.EvalConfig()
+    config = EvalConfig()
     config.model_specs.add(name=CANDIDATE, signature_name=SIGNATURE)
     config.slicing_specs.add()
     for key in slice_keys:
@@ -38,7 +38,7 @@ def build_golden_config(
 
 def build_eval_config(
     spec: FeatureSpec, settings: MetricSettings, gate: GateSettings, slice_keys: list[str], fingerprint: str
-) -> tfma.EvalConfig:
+) -> EvalConfig:
     """Builds the config of the gate: that of the golden set, the baseline and the thresholds.
 
     Args:
@@ -62,12 +62,12 @@ def build_eval_config(
     return config
 
 
-def _allow_drop(threshold: tfma.MetricThreshold, drop: float) -> None:
-    threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+def _allow_drop(threshold: MetricThreshold, drop: float) -> None:
+    threshold.change_threshold.direction = MetricDirection.HIGHER_IS_BETTER
     threshold.change_threshold.absolute.value = -drop
 
 
-def _threshold(metrics: tfma.MetricsSpec, name: str, *slice_keys: str) -> tfma.MetricThreshold:
+def _threshold(metrics: MetricsSpec, name: str, *slice_keys: str) -> MetricThreshold:
     """A new threshold on each slice of the keys; without keys on the overall slice alone, and not on every slice."""
     per_slice = metrics.per_slice_thresholds[name].thresholds.add()
     per_slice.slicing_specs.add(feature_keys=slice_keys)

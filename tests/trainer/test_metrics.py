@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto.config_pb2 import EvalConfig
 from trainer_helpers import (
     SPEC,
     bilinear,
@@ -57,7 +58,7 @@ def drawn():
 
 def evaluate(folder, records: str, models: dict[str, str]) -> dict[tuple[str, str], dict[str, float]]:
     """Runs TFMA over records and models; (slice or "", model) -> metric -> value."""
-    config = tfma.EvalConfig()
+    config = EvalConfig()
     for number, name in enumerate(models):
         config.model_specs.add(name=name, signature_name="from_examples", is_baseline=number == 1)
     config.slicing_specs.add()

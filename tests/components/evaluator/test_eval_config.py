@@ -4,6 +4,7 @@ import pytest
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.metrics import metric_specs
+from tensorflow_model_analysis.proto.config_pb2 import EvalConfig
 
 from components.evaluator.eval_config import BASELINE, CANDIDATE, build_eval_config, build_golden_config
 from components.evaluator.settings import GateSettings, MetricSettings
@@ -17,7 +18,7 @@ OVERALL, PUGS = (), (("breed", "pug"),)
 
 def config(
     gate: GateSettings = GATE, slice_keys=("breed", "species"), fingerprint: str = "f00d", tolerance: int = 5
-) -> tfma.EvalConfig:
+) -> EvalConfig:
     settings = MetricSettings(boundary_tolerance=tolerance)
     return build_eval_config(FeatureSpec(), settings, gate, list(slice_keys), fingerprint)
 
