@@ -31,14 +31,13 @@ import pipeline  # noqa: F401  (it switches oneDNN on, before TensorFlow is impo
 # isort: split
 import tensorflow as tf
 from figures import Figure, report
-from training_speed import CONFIG, SPEC, STEPS, TRAINING, timed, train_files
+from training_speed import CONFIG, SPEC, STEPS, TOTAL_STEPS, TRAINING, steps_on, timed, train_files
 
 from trainer.augment import augment
 from trainer.batches import count_examples, training_batches
 from trainer.loop import Learner
 from trainer.settings import TrainingSettings
 
-_TOTAL = 100_000
 LAYOUTS = {"channels first": "NCHW", "channels last": "NHWC"}
 
 
@@ -73,17 +72,10 @@ def _augmented(batches: Iterator, training: TrainingSettings) -> Iterator:
 def steps_of(choice: Choice, files: list[str]) -> tuple[Callable[[], None], int]:
     """Makes STEPS steps of training; and how many photos each has."""
     training = TRAINING.model_copy(update=choice.training)
-    learner = Learner(SPEC, CONFIG.model, training)
-    batches = iter(training_batches(files, count_examples(files), SPEC, training, 0, _TOTAL))
+    batches = iter(training_batches(files, count_examples(files), SPEC, training, 0, TOTAL_STEPS))
     if choice.by_python:
         batches = _augmented(batches, training)
-
-    def work() -> None:
-        for step in range(STEPS):
-            loss = learner._run_step(step, _TOTAL, next(batches))
-        loss.numpy()
-
-    return work, training.batch_size
+    return steps_on(Learner(SPEC, CONFIG.model, training), batches), training.batch_size
 
 
 def convolution(layout: str) -> tuple[Callable[[], None], int]:

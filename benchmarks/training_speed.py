@@ -13,12 +13,13 @@ batches of 32; they take turns, each round, and the figures are medians of a rou
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from glob import glob
 
 import pipeline  # noqa: F401  (it switches oneDNN on, before TensorFlow is imported)
@@ -38,6 +39,8 @@ from trainer.losses import segmentation_loss
 from trainer.model import build_model
 
 STEPS = 10
+# Of the training that the steps are taken from.
+TOTAL_STEPS = 100_000
 GOALS = {"the same step, one batch": "1.05", "keras fit, arrays in memory": "1.05"}
 CONFIG = Config()
 SPEC, TRAINING = CONFIG.features, CONFIG.training
@@ -51,19 +54,24 @@ def train_files(workspace: str) -> list[str]:
     return [f"{examples.uri}/Split-train/*"]
 
 
-def trainer_steps(files: list[str], input_pipeline: bool) -> Callable[[], None]:
-    """Makes STEPS steps of the Trainer's loop, on its batches or on one batch over and over."""
-    learner = Learner(SPEC, CONFIG.model, TRAINING)
-    batches = iter(training_batches(files, count_examples(files), SPEC, TRAINING, 0, 100_000))
-    batch = next(batches)
+def steps_on(learner: Learner, batches: Iterator) -> Callable[[], None]:
+    """Makes STEPS steps of the Trainer's loop, each on the next batch."""
 
     def work() -> None:
         for step in range(STEPS):
             # As `Learner.fit` does; a loss that is read would wait for the step.
-            loss = learner._run_step(step, 100_000, next(batches) if input_pipeline else batch)
+            loss = learner._run_step(step, TOTAL_STEPS, next(batches))
         loss.numpy()
 
     return work
+
+
+def trainer_steps(files: list[str], input_pipeline: bool) -> Callable[[], None]:
+    """Makes STEPS steps of the Trainer's loop, on its batches or on one batch over and over."""
+    batches = iter(training_batches(files, count_examples(files), SPEC, TRAINING, 0, TOTAL_STEPS))
+    return steps_on(
+        Learner(SPEC, CONFIG.model, TRAINING), batches if input_pipeline else itertools.repeat(next(batches))
+    )
 
 
 def keras_steps(files: list[str], jit: bool | str) -> Callable[[], None]:
