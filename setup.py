@@ -21,7 +21,6 @@ setup(
         "filelock>=4.1",
         "google-cloud-aiplatform>=1.70",
         "google-crc32c>=1.5",
-        "imagehash>=4.3",
         "jinja2>=3",
         "joblib>=1.3",
         "kfp>=2.5",

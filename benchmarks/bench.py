@@ -29,6 +29,7 @@ def main(data: str | None, workspace: str, large: bool) -> None:
         *([["ingest_speed.py", "--data", data, "--copies", "42", "--only-cores", "--rounds", "1"]] if data else []),
         ["ingest_speed.py", "--photos", "20000" if large else "3000", "--rounds", "1"],
         ["stage_speed.py"],
+        *([["stage_speed.py", "--data", data]] if data else []),
         ["training_speed.py", workspace],
         ["training_choices.py", workspace, "--rounds", "1"],
         ["startup.py"],

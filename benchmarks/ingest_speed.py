@@ -22,18 +22,17 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import simplejpeg
 import tensorflow as tf
+from copies import named_anew, pairs_of
 from figures import Figure, report
 
 from components.ingest.draw import draw_dataset
 from components.ingest.ingest import ingest
-from pipeline.beam_arguments import values
 from pipeline.config import Config
 
 SIZE = (128, 128)
@@ -66,20 +65,6 @@ def float_script(pairs: list[tuple[Path, Path]], folder: str) -> None:
             writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
 
 
-def named_anew(pairs: list[tuple[Path, Path]], folder: Path, copies: int) -> list[tuple[Path, Path]]:
-    """Links to the photos and masks, each pair under so many names."""
-    images, masks = folder / "images", folder / "masks"
-    images.mkdir(parents=True)
-    masks.mkdir()
-    linked = []
-    for copy in range(copies):
-        for photo, mask in pairs:
-            linked.append((images / f"{copy}_{photo.name}", masks / f"{copy}_{mask.name}"))
-            for link, file in zip(linked[-1], (photo, mask), strict=True):
-                link.symlink_to(file.resolve())
-    return linked
-
-
 def segpipe_ingest(cores: set[int]) -> Callable[[list, str], None]:
     """`segpipe ingest` in this process, on these cores."""
     config = Config()
@@ -90,7 +75,7 @@ def segpipe_ingest(cores: set[int]) -> Callable[[list, str], None]:
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores)
         photos, masks = (str(file.parent) for file in pairs[0])
-        ingest(folder, photos, masks, config.features, settings, None, None, partial(values, config, "ingest"))
+        ingest(folder, photos, masks, config.features, settings)
         os.sched_setaffinity(0, before)
 
     return work
@@ -124,12 +109,10 @@ def main() -> None:
         data = options.data or Path(folder) / "drawn"
         if options.data is None:
             draw_dataset(str(data), photos=options.photos)
-        masks = data / "annotations" / "trimaps"
-        candidates = [(photo, masks / f"{photo.stem}.png") for photo in sorted(data.glob("images/*.jpg"))]
-        found = [(p, m) for p, m in candidates if m.is_file() and p.read_bytes()[:2] == b"\xff\xd8"]
-        copies = options.copies
-        pairs = named_anew(found, Path(folder) / "once", copies)
-        twice = [] if options.only_cores else named_anew(found, Path(folder) / "twice", 2 * copies)
+        found = pairs_of(data)
+        count = options.copies * len(found)
+        pairs = named_anew(found, Path(folder) / "once", count)
+        twice = [] if options.only_cores else named_anew(found, Path(folder) / "twice", 2 * count)
         works = {
             "bare loop": (bare_loop, pairs),
             "strict loop": (strict_loop, pairs),

@@ -1,10 +1,11 @@
 """Photos a second of the stages of a run beside the bare work on the same photos; bytes and reading rates of examples.
 
-.venv/bin/python benchmarks/stage_speed.py [--photos N] [--workspace DIR]
+.venv/bin/python benchmarks/stage_speed.py [--photos N] [--data FOLDER] [--workspace DIR]
 
-Draws N photos (6,000), ingests them and runs the pipeline with a short training, then reads the seconds of its nodes
-from the records. Many of them are the same for any number of photos, so the whole is run on an eighth of
-them, too, which tells the price of a further one. The comparisons follow in this process:
+Takes N photos (6,000), those of FOLDER under as many names or drawn ones, ingests them and runs the pipeline with a
+short training, then reads the seconds of its nodes from the records. Many of them are the same for any number of
+photos, so the whole is run on an eighth of them, too, which tells the price of a further one. The comparisons follow in
+this process:
 
     decode + resize      TensorFlow decodes each photo once and averages it to 96x128; with masks: each mask, too
     forward pass         the default net on batches of 32, both ways round, as the exported model averages them
@@ -19,14 +20,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from glob import glob
+from pathlib import Path
 
 import pipeline  # noqa: F401  (it switches oneDNN on, before TensorFlow is imported)
 
 # isort: split
 import tensorflow as tf
 import yaml
+from copies import named_anew, pairs_of
 from figures import Figure, raw_bytes, report
 
+from components.ingest.spans import Manifest, list_spans, read_manifest
 from pipeline.config import Config
 from pipeline.records import newest_run
 from pipeline.run_record import RunRecord
@@ -44,23 +48,26 @@ SHORT = {
     "training": {"steps": 20, "evaluations": 1},
     "gate": {"min_mean_iou": 0.0, "min_class_iou": 0.0, "max_drop": 1.0},
 }
+# A photo of two names is a duplicate, and a few of a folder's may be damaged.
+LENIENT = {"data": {"max_duplicates": 1.0, "max_quarantine": 1.0}}
 
 
-def run_pipeline(root: str, photos: int) -> RunRecord:
-    """Draws, ingests and runs; gives the records of the run."""
+def run_pipeline(root: str, photos: int, data: Path | None) -> tuple[RunRecord, Manifest]:
+    """Draws or links photos, ingests and runs; gives the records of the run and of what it had."""
     segpipe = os.path.join(os.path.dirname(sys.executable), "segpipe")
-    drawn, config, workspace = f"{root}/drawn", f"{root}/config.yaml", f"{root}/workspace"
+    taken, config, workspace = f"{root}/photos", f"{root}/config.yaml", f"{root}/workspace"
     with open(config, "w", encoding="utf-8") as file:
-        yaml.safe_dump(SHORT, file)
-    folders = ["--images", f"{drawn}/images", "--masks", f"{drawn}/annotations/trimaps"]
+        yaml.safe_dump(SHORT | LENIENT, file)
+    if data is None:
+        subprocess.run([segpipe, "draw", "--output", taken, "--photos", str(photos)], check=True)
+    else:
+        named_anew(pairs_of(data), Path(taken), photos)
+    folders = ["--images", f"{taken}/images", "--masks", f"{taken}/annotations/trimaps"]
     place = ["--workspace", workspace, "--config", config]
-    for command in (
-        ["draw", "--output", drawn, "--photos", str(photos)],
-        ["ingest", *folders, "--split-lists", f"{drawn}/annotations", *place],
-        ["run", *place],
-    ):
+    for command in (["ingest", *folders, *place], ["run", *place]):
         subprocess.run([segpipe, *command], check=True)
-    return newest_run(Workspace.at(workspace).metadata)
+    spans = Workspace.at(workspace).data
+    return newest_run(Workspace.at(workspace).metadata), read_manifest(spans, list_spans(spans)[-1])
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -70,18 +77,16 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def bare_preparation(drawn: str, masks: bool) -> float:
+def bare_preparation(taken: str, pairs: list[tuple[str, str]], masks: bool) -> float:
     """Photos a second of one decode and one resize of each."""
-    photos = sorted(glob(f"{drawn}/images/*.jpg"))
-    pairs = [(photo, f"{drawn}/annotations/trimaps/{os.path.basename(photo)[:-4]}.png") for photo in photos]
     photo = tf.function(lambda encoded: resized_photos(encoded[tf.newaxis], SPEC))
     mask = tf.function(lambda encoded: resized_labels(encoded[tf.newaxis], SPEC))
 
     def work() -> None:
         for one, other in pairs:
-            photo(tf.io.read_file(one))
+            photo(tf.io.read_file(f"{taken}/images/{one}"))
             if masks:
-                mask(tf.io.read_file(other))
+                mask(tf.io.read_file(f"{taken}/annotations/trimaps/{other}"))
 
     return len(pairs) / seconds(work)
 
@@ -142,24 +147,26 @@ def gzip_batches(files: list[str], folder: str, examples: int = 1000) -> tf.data
     )
 
 
-def stages(root: str, photos: int) -> list[Figure]:
+def stages(root: str, photos: int, data: Path | None) -> list[Figure]:
     """Runs everything."""
     os.makedirs(f"{root}/few", exist_ok=True)
-    few, run = run_pipeline(f"{root}/few", photos // 8), run_pipeline(root, photos)
+    few, fewer = run_pipeline(f"{root}/few", photos // 8, data)
+    run, manifest = run_pipeline(root, photos, data)
     workspace = Workspace.at(f"{root}/workspace")
     evaluated = run.summary["metrics"]["photos"]
     nodes = {name: run.nodes[name].seconds for name in ("StatisticsGen", "Transform", "SegmentationEvaluator")}
     before, after = (r.nodes["StatisticsGen"].seconds + r.nodes["Transform"].seconds for r in (few, run))
-    prepared, one_more = photos / after, (photos - photos // 8) / (after - before)
+    prepared, one_more = manifest.ingested / after, (manifest.ingested - fewer.ingested) / (after - before)
     print({name: round(value, 1) for name, value in nodes.items()})
-    bare, pairs = bare_preparation(f"{root}/drawn", masks=False), bare_preparation(f"{root}/drawn", masks=True)
+    ingested = [(s.photo, s.mask) for s in manifest.sources if s.verdict == "ingested"]
+    bare, pairs = (bare_preparation(f"{root}/photos", ingested, masks) for masks in (False, True))
     evaluation, forward = 1000 * nodes["SegmentationEvaluator"] / evaluated, forward_passes(int(evaluated))
     more = evaluated - few.summary["metrics"]["photos"]
     further = 1000 * (nodes["SegmentationEvaluator"] - few.nodes["SegmentationEvaluator"].seconds) / more
     print(f"evaluation: {nodes['SegmentationEvaluator'] - evaluated * further / 1000:.1f} s whatever the photos")
     transformed = run.output("Transform", "transformed_examples").uri
     train = [f"{transformed}/Split-train/*"]
-    stored = sum(map(os.path.getsize, glob(f"{transformed}/Split-*/*"))) / photos
+    stored = sum(map(os.path.getsize, glob(f"{transformed}/Split-*/*"))) / manifest.ingested
     raw, files = raw_bytes(workspace.data)
     kinds = evaluation_batches(train, SPEC, BATCH), float_batches(train, root), gzip_batches(train, root)
     rate, floats, zipped = map(reading_rate, kinds)
@@ -181,12 +188,17 @@ def stages(root: str, photos: int) -> list[Figure]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=6000)
+    parser.add_argument("--data", type=Path, help="folder with images/ and annotations/; drawn photos if left out")
     parser.add_argument("--workspace", help="where to draw and run; a temporary folder if left out")
     parser.add_argument("--figures", help="a file of JSON lines to append the rows to")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = stages(options.workspace or folder, options.photos)
-    report(f"{options.photos} drawn photos, {len(os.sched_getaffinity(0))} cores", figures, options.figures)
+        figures = stages(options.workspace or folder, options.photos, options.data)
+    report(
+        f"{options.photos} {'real' if options.data else 'drawn'} photos, {len(os.sched_getaffinity(0))} cores",
+        figures,
+        options.figures,
+    )
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from pipeline.vertex_settings import PLACEHOLDER, VertexSettings
 _FIELD = "beam"
 
 
-def arguments_of(config: Config, node: str, photos: int = 0) -> list[str]:
-    """The options of Beam for one of `BEAM_NODES`, as the config writes them; `photos` is how many wait for ingest."""
+def arguments_of(config: Config, node: str) -> list[str]:
+    """The options of Beam for one of `BEAM_NODES`, as the config writes them."""
     runner = config.beam.runner_of(node)
-    options = runner.options(photos)
+    options = runner.options()
     if isinstance(runner, DataflowRunner):
         options = _of_vertex(config.vertex) | options
     return [*(f"--{name}={value}" for name, value in options.items()), *runner.flags, *runner.arguments]
@@ -38,7 +38,7 @@ def _of_vertex(vertex: VertexSettings) -> dict[str, str]:
     return options | ({"service_account_email": vertex.service_account} if vertex.service_account else {})
 
 
-def values(config: Config, node: str, photos: int = 0) -> list[str]:
+def values(config: Config, node: str) -> list[str]:
     """The options as Beam reads them, for a pipeline that starts right away on this machine; see `arguments_of`.
 
     Raises:
@@ -46,7 +46,16 @@ def values(config: Config, node: str, photos: int = 0) -> list[str]:
     """
     check(config, [node])
     check_files(config, [node])
-    return [resolved(argument, _FIELD) for argument in arguments_of(config, node, photos)]
+    return [resolved(argument, _FIELD) for argument in arguments_of(config, node)]
+
+
+def ingest_values(config: Config) -> list[str] | None:
+    """The options of `values` for ingest; None where the config says nothing of it, which needs no Beam.
+
+    Raises:
+      UsageError: see `values`.
+    """
+    return None if config.beam.runner_of("ingest") == DirectRunner() else values(config, "ingest")
 
 
 def placeholders(arguments: list[str]) -> list:

@@ -10,20 +10,12 @@ A runner's keys are Beam's options of the same names; those that have no key are
 
 from typing import Annotated, Any, ClassVar, Literal
 
-import psutil
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from components.cores import usable_cores
 from components.secrets import REFERENCE, SECRET_NAME
 
 BEAM_NODES = ("ingest", "StatisticsGen", "Transform", "SegmentationEvaluator", "GoldenEvaluator", "BulkInferrer")
 """What is a Beam pipeline: `segpipe ingest`, nodes of a run and one of `segpipe infer`."""
-
-# Six seconds go by until processes have imported what ingest needs, and until they have ended. For 10,000 photos of 80
-# KB two took 0.91 times the time of two threads, for 20,000 0.79 times; see benchmarks/ingest_speed.py.
-_PHOTOS_PER_PROCESS = 5_000
-# Each was seen to take 650 MB.
-_BYTES_PER_PROCESS = 1 << 30
 
 
 def _checked(arguments: list[str]) -> list[str]:
@@ -61,12 +53,8 @@ class Runner(BaseModel):
                 raise ValueError(f"arguments: --{name} is a key of {self.runner}; write {name}: beside arguments")
         return self
 
-    def options(self, photos: int = 0) -> dict[str, str]:
-        """Name of each option that is given -> value, without `arguments`.
-
-        Args:
-          photos: how many wait to be ingested; 0 for what is no ingest.
-        """
+    def options(self) -> dict[str, str]:
+        """Name of each option that is given -> value, without `arguments`."""
         given = self.model_dump(exclude={"arguments"}, exclude_none=True)
         return {name: str(value) for name, value in given.items()}
 
@@ -77,8 +65,7 @@ class DirectRunner(Runner):
     Attributes:
       direct_running_mode: in_memory, multi_threading or multi_processing; left out, processes if there are several
         workers.
-      direct_num_workers: how many; 0 takes one for each core. Left out, ingest takes one for each 5,000 photos, at most
-        one for each core and for each GB of memory that is free, and all else one.
+      direct_num_workers: how many; 0 takes one for each core. Left out, one.
     """
 
     # With TFX 1.21 comes a Beam that would first fetch another engine from GitHub at every pipeline, Prism, which knows
@@ -89,9 +76,9 @@ class DirectRunner(Runner):
     direct_running_mode: Literal["in_memory", "multi_threading", "multi_processing"] | None = None
     direct_num_workers: int | None = Field(default=None, ge=0)
 
-    def options(self, photos: int = 0) -> dict[str, str]:
+    def options(self) -> dict[str, str]:
         """See `Runner.options`."""
-        workers = _useful_processes(photos) if self.direct_num_workers is None else self.direct_num_workers
+        workers = 1 if self.direct_num_workers is None else self.direct_num_workers
         mode = "in_memory" if workers == 1 else "multi_processing"
         # Without an image or a setup file TFX packs itself for workers elsewhere, at every node: seconds, and 44 MB
         # that stay in the temporary folder. Workers on this machine look at neither.
@@ -102,11 +89,6 @@ class DirectRunner(Runner):
             "direct_num_workers": str(workers),
         }
         return chosen | super().options()
-
-
-def _useful_processes(photos: int) -> int:
-    most = min(usable_cores(), psutil.virtual_memory().available // _BYTES_PER_PROCESS)
-    return max(1, min(most, photos // _PHOTOS_PER_PROCESS))
 
 
 class DataflowRunner(Runner):

@@ -5,12 +5,11 @@ import logging
 import os
 import sys
 import threading
-from functools import partial
 
 from rich.console import Console
 from rich.progress import Progress
 
-from pipeline.beam_arguments import check_local
+from pipeline.beam_arguments import check_local, ingest_values
 from pipeline.config import Config
 from pipeline.workspace import Workspace
 
@@ -33,10 +32,9 @@ def ingest_with_progress(
     with workspace.writer("ingest"), Progress(console=console, transient=True) as progress:
         task = progress.add_task("starting", total=None)
         from components.ingest.ingest import ingest
-        from pipeline.beam_arguments import values
 
         # A variable that is not set is told before anything is read.
-        values(config, "ingest")
+        beam_args = ingest_values(config)
         # Beam writes the traceback of what it raises to standard error too, before anyone can tell it in a sentence.
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         total = _bytes_in(images) + _bytes_in(masks)
@@ -53,7 +51,6 @@ def ingest_with_progress(
         follower.start()
         try:
             settings = (config.features, config.data)
-            beam_args = partial(values, config, "ingest")
             return ingest(workspace.data, images, masks, *settings, split_lists, span, beam_args, only_new)
         finally:
             finished.set()

@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -14,7 +13,7 @@ from components.errors import RefusedError, UsageError
 from components.ingest.duplicates import Duplicate, find_duplicates
 from components.ingest.known import contents, spans_that_hold, without_known
 from components.ingest.settings import DataSettings, settings_record
-from components.ingest.shards import ShardResult, plan_shards, write_shards
+from components.ingest.shards import ShardResult, plan_shards
 from components.ingest.sources import SPLITS, Pair, Quarantined, Sources, find_sources
 from components.ingest.spans import (
     DUPLICATES,
@@ -29,6 +28,7 @@ from components.ingest.spans import (
     span_folder,
     write_record,
 )
+from components.ingest.workers import write_shards
 from trainer.features import FeatureSpec
 
 
@@ -58,7 +58,7 @@ def ingest(
     settings: DataSettings,
     split_lists: str | None = None,
     number: int | None = None,
-    beam_args: Callable[[int], list[str]] | None = None,
+    beam_args: list[str] | None = None,
     only_new: bool = False,
 ) -> Outcome:
     """Ingests photos and masks into a span.
@@ -71,7 +71,7 @@ def ingest(
       spec: classes and the mask values that may occur.
       settings: slice keys, limits and the largest shares of quarantined photos and of duplicates.
       number: the span to make; None takes the next free number.
-      beam_args: gives the arguments of the Beam pipeline for so many photos; None runs it in this process.
+      beam_args: see `write_shards`.
       only_new: leave out what earlier spans hold, which a folder that grows still has.
 
     The caller holds the workspace's lock: what a killed ingest left behind is removed.
@@ -105,8 +105,7 @@ def ingest(
         shutil.rmtree(left_over)
     folder = tempfile.mkdtemp(prefix=f".span-{number}-", dir=data)
     try:
-        arguments = beam_args(len(sources.pairs)) if beam_args else []
-        results = write_shards(plan_shards(sources.pairs, folder), spec, settings, arguments)
+        results = write_shards(plan_shards(sources.pairs, folder), spec, settings, beam_args)
         quarantined = sources.quarantined + [q for result in results for q in result.quarantined]
         manifest = _manifest(number, sources, results, quarantined, record)
         evaluation, training = manifest.ingested_sources("eval"), manifest.ingested_sources("train")

@@ -1,7 +1,7 @@
-"""The Beam half of ingest: each element is one shard, read and written whole by one worker.
+"""The half of ingest that opens files: a shard is read and written whole by one worker.
 
-A shard is a fixed list of pairs in a fixed order, so its bytes depend on the sources alone, whatever the runner does;
-a worker holds a few photos at a time, so memory stays flat.
+A shard is a fixed list of pairs in a fixed order, so its bytes depend on the sources alone, whoever writes it; a worker
+holds a few photos at a time, so memory stays flat.
 
 A worker reads ahead in threads where it has several processors to itself, unless the photos are small: decoding and
 hashing large ones is nearly all of the work, and Python lets others run meanwhile.
@@ -14,23 +14,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import apache_beam as beam
 import tensorflow as tf
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from components.cores import usable_cores
-from components.errors import SegpipeError
 from components.ingest.examples import to_example
 from components.ingest.opening import Unreadable, file_bytes
 from components.ingest.reader import ReadPair, read_pair
 from components.ingest.settings import DataSettings
 from components.ingest.sources import SPLITS, Pair, Quarantined
-from components.ingest.spans import Record, Shard, SourceFile, file_sha256, file_size, read_record, write_record
+from components.ingest.spans import Record, Shard, SourceFile, file_sha256, file_size, write_record
 from trainer import features
 
 _PHOTOS_PER_SHARD = 200
 _PHOTOS_AHEAD = 8
-_RESULT = ".result.json"
 # Two threads took 1.3 times the time of one for photos of 12 KB and three quarters of it for those of 80 KB; see
 # benchmarks/ingest_speed.py.
 _SMALL_PHOTO = 32_000
@@ -45,9 +41,14 @@ class ShardPlan:
     path: str
     pairs: tuple[Pair, ...]
 
+    @property
+    def result(self) -> str:
+        """Path of the `ShardResult`."""
+        return self.path + ".result.json"
+
 
 class ShardResult(Record):
-    """What became of a plan. The worker leaves it beside the shard, where the driver finds it whatever the runner."""
+    """What became of a plan. The worker leaves it beside the shard, where it is found whoever the worker is."""
 
     split: str
     shard: Shard
@@ -98,35 +99,35 @@ def useful_threads(pairs: tuple[Pair, ...], processes: int = 1) -> int:
     return max(1, processors // (processes or processors)) if sum(sizes) >= _SMALL_PHOTO * len(sizes) else 1
 
 
-class WriteShard(beam.DoFn):
-    """Reads, checks and writes the pairs of one `ShardPlan`, and its `ShardResult` beside them.
+class ShardWriter:
+    """Reads and checks pairs and writes them.
 
     Args:
       spec, settings: see `ingest`.
       processes: see `useful_threads`.
     """
 
-    def __init__(self, spec: features.FeatureSpec, settings: DataSettings, processes: int):
-        super().__init__()
+    def __init__(self, spec: features.FeatureSpec, settings: DataSettings, processes: int = 1):
         self._spec, self._settings, self._processes = spec, settings, processes
 
-    def process(self, element: ShardPlan) -> None:
+    def write(self, plan: ShardPlan) -> None:
+        """Writes one shard, and its `ShardResult` beside it."""
         sources, quarantined = [], []
-        with tf.io.TFRecordWriter(element.path) as writer:
-            for source, example, problem in self._read(element.pairs):
+        with tf.io.TFRecordWriter(plan.path) as writer:
+            for source, example, problem in self._read(plan.pairs):
                 sources.append(source)
                 if example is None:
                     quarantined.append(problem)
                 else:
                     writer.write(example)
         shard = Shard(
-            name=os.path.basename(element.path),
+            name=os.path.basename(plan.path),
             examples=len(sources) - len(quarantined),
-            bytes=os.path.getsize(element.path),
-            sha256=file_sha256(element.path),
+            bytes=os.path.getsize(plan.path),
+            sha256=file_sha256(plan.path),
         )
-        result = ShardResult(split=element.split, shard=shard, sources=sources, quarantined=quarantined)
-        write_record(element.path + _RESULT, result)
+        result = ShardResult(split=plan.split, shard=shard, sources=sources, quarantined=quarantined)
+        write_record(plan.result, result, indent=None)
 
     def _read(self, pairs: tuple[Pair, ...]) -> Iterator[tuple[SourceFile, bytes | None, Quarantined | None]]:
         """What `_ingest` makes of each pair, in their order."""
@@ -164,35 +165,3 @@ class WriteShard(beam.DoFn):
             perceptual_hash=read.perceptual_hash if read else None,
         )
         return source, example, problem
-
-
-def write_shards(
-    plans: list[ShardPlan], spec: features.FeatureSpec, settings: DataSettings, beam_args: list[str]
-) -> list[ShardResult]:
-    """Runs the Beam pipeline over all plans.
-
-    Returns:
-      One result per plan, in the order of the plans.
-
-    Raises:
-      SegpipeError: if the runner finished without writing a shard.
-    """
-    options = PipelineOptions(beam_args)
-    processes = options.view_as(DirectOptions).direct_num_workers
-    with beam.Pipeline(options=options) as pipeline:
-        _ = (
-            pipeline
-            # Create spreads them over the workers.
-            | "Plans" >> beam.Create(plans)
-            | "WriteShard" >> beam.ParDo(WriteShard(spec, settings, processes))
-        )
-    results = []
-    for plan in plans:
-        path = plan.path + _RESULT
-        if not os.path.isfile(path):
-            raise SegpipeError(
-                f"{plan.path}: the Beam runner finished without writing this shard; run the command again"
-            )
-        results.append(read_record(path, ShardResult))
-        os.remove(path)
-    return results

@@ -104,7 +104,7 @@ def test_every_function_of_every_pipeline_unpickles_where_only_the_sdist_is(ran,
     functions = json.loads(done.stdout.splitlines()[-1])
     assert all(functions)
     ours = {name for names in functions for name in names if name.split(".")[0] in ("components", "trainer")}
-    assert ours >= {"components.ingest.shards.WriteShard"}
+    assert ours >= {"components.ingest.beam_shards.WriteShard"}
 
 
 def test_the_model_was_trained_by_two_processes(ran):

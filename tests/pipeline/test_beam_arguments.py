@@ -1,9 +1,6 @@
 """The `beam` section, as Beam and as TFX get it."""
 
-from types import SimpleNamespace
-
 import apache_beam as beam
-import psutil
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
@@ -15,8 +12,7 @@ from tfx.orchestration.portable.data_types import ExecutionInfo
 
 from components.anomaly_gate.executor import Executor
 from components.errors import UsageError
-from pipeline import beam_settings
-from pipeline.beam_arguments import arguments_of, check, placeholders, values
+from pipeline.beam_arguments import arguments_of, check, ingest_values, placeholders, values
 from pipeline.beam_settings import BEAM_NODES
 from pipeline.config import Config
 from pipeline.dag import create_pipeline
@@ -95,22 +91,11 @@ def test_several_workers_are_processes_unless_told_otherwise(given, options):
     assert arguments_of(config_of(given), "Transform") == options
 
 
-@pytest.mark.parametrize(
-    ("given", "photos", "free_gb", "options"),
-    [
-        ({}, 9_999, 100, DIRECT),
-        ({}, 10_000, 100, direct("multi_processing", 2)),
-        ({}, 1_000_000, 100, direct("multi_processing", 8)),
-        ({}, 1_000_000, 3, direct("multi_processing", 3)),
-        ({}, 1_000_000, 0, DIRECT),
-        ({"direct_running_mode": "multi_threading"}, 10_000, 100, direct("multi_threading", 2)),
-        ({"direct_num_workers": 1}, 1_000_000, 100, DIRECT),
-    ],
-)
-def test_many_photos_are_ingested_by_several_processes(monkeypatch, given, photos, free_gb, options):
-    monkeypatch.setattr(beam_settings, "usable_cores", lambda: 8)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free_gb << 30))
-    assert values(config_of(given), "ingest", photos) == options
+def test_ingest_needs_no_beam_unless_the_config_says_something_of_it():
+    assert ingest_values(config_of()) is None
+    assert ingest_values(config_of({"direct_num_workers": 1})) == DIRECT
+    own = {"nodes": {"ingest": {"direct_num_workers": 3}}}
+    assert ingest_values(config_of(beam=own)) == direct("multi_processing", 3)
 
 
 FLINK = {"runner": "FlinkRunner", "job_endpoint": "flink:8099", "environment_config": "eu/segpipe:1", "parallelism": 8}

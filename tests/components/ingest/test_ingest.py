@@ -16,6 +16,7 @@ from drawing import SAMPLE, decoded, encoded, halves, needs_sample, pet, save, w
 from PIL import Image
 
 from components.errors import RefusedError, UsageError
+from components.ingest import workers
 from components.ingest.ingest import Outcome, ingest
 from components.ingest.settings import DataSettings
 from trainer.features import ClassSpec, FeatureSpec
@@ -31,7 +32,7 @@ def run(
     lists: bool = True,
     spec: FeatureSpec = PETS,
     number: int | None = None,
-    beam_args: tuple[str, ...] = (),
+    beam_args: list[str] | None = None,
     **settings,
 ) -> Outcome:
     """Ingests the Oxford layout in `source`."""
@@ -44,7 +45,7 @@ def run(
         DataSettings(**settings),
         split_lists=str(annotations) if lists else None,
         number=number,
-        beam_args=lambda photos: list(beam_args),
+        beam_args=beam_args,
     )
 
 
@@ -202,9 +203,16 @@ def test_threads_write_the_same_bytes(quirky, tmp_path, threads):
 
 
 @pytest.mark.slow
-def test_worker_processes_write_the_same_bytes(quirky, tmp_path):
-    workers = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    other = run(tmp_path / "data", quirky.source, beam_args=workers, max_quarantine=0.9)
+@pytest.mark.parametrize(("mode", "number"), [("in_memory", 1), ("multi_processing", 2)])
+def test_workers_of_beam_write_the_same_bytes(quirky, tmp_path, mode, number):
+    beam_args = ["--runner=DirectRunner", f"--direct_running_mode={mode}", f"--direct_num_workers={number}"]
+    other = run(tmp_path / "data", quirky.source, beam_args=beam_args, max_quarantine=0.9)
+    assert contents(Path(other.folder)) == contents(quirky.folder)
+
+
+def test_several_processes_write_the_same_bytes(quirky, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "useful_processes", lambda photos: 2)
+    other = run(tmp_path / "data", quirky.source, max_quarantine=0.9)
     assert contents(Path(other.folder)) == contents(quirky.folder)
 
 

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 from drawing import encoded, pet, save, write_pair, write_pets
 
+from components.ingest import workers
 from components.ingest.ingest import ingest
 from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 
 
-def take(data: Path, source: Path, number: int | None = None, only_new: bool = False, beam_args=None):
+def take(data: Path, source: Path, number: int | None = None, only_new: bool = False):
     lists = str(source / "annotations")
     folders = str(source / "images"), f"{lists}/trimaps"
     settings = FeatureSpec(), DataSettings(max_quarantine=0.5)
-    return ingest(str(data), *folders, *settings, lists, number, beam_args, only_new)
+    return ingest(str(data), *folders, *settings, lists, number, only_new=only_new)
 
 
 @pytest.fixture
@@ -117,10 +118,11 @@ def test_only_what_is_new_goes_into_a_span_where_that_is_asked_for(data):
     assert (again.written, again.held) == (False, [1, 2, 3])
 
 
-def test_processes_are_chosen_by_the_photos_that_are_new(data):
+def test_processes_are_chosen_by_the_photos_that_are_new(data, monkeypatch):
     together, asked = both(data, MIXED), []
     add_new(together, pug_8=LISTS[0], boxer_8=LISTS[1])
-    take(data, together, only_new=True, beam_args=lambda photos: asked.append(photos) or [])
+    monkeypatch.setattr(workers, "useful_processes", lambda photos: asked.append(photos) or 1)
+    take(data, together, only_new=True)
     assert asked == [2]
 
 
