@@ -13,7 +13,7 @@ from trainer.settings import TrainingSettings
 
 # Of packed examples. All are kept where they fit; else the disk, which gives far more of them than a net takes, is read
 # anew each epoch, and a window of so many is shuffled.
-_KEPT_BYTES = 256 << 20
+_KEPT_BYTES = 64 << 20
 _HASH_BUCKETS = 10_000
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from trainer.features import IGNORE_LABEL
 
-_BITS = 8
+# A byte holds a bit for truth and one for prediction of so many classes.
+_CLASSES_AT_ONCE = 4
 
 
 def boundary_pixels(labels: np.ndarray) -> np.ndarray:
@@ -74,7 +75,7 @@ def boundary_f1(labels: np.ndarray, predicted: np.ndarray, num_classes: int, tol
     """
     guess = np.where(labels == IGNORE_LABEL, np.uint8(IGNORE_LABEL), predicted)
     true, found = _boundary(labels), _boundary(guess)
-    right, met = _near(found, true, labels.shape, tolerance), _near(true, found, labels.shape, tolerance)
+    right, met = _matched(found, true, labels.shape, tolerance)
     true_count, found_count, right_count, met_count = (
         np.bincount(of_class, minlength=num_classes)
         for of_class in (true.classes, found.classes, found.classes[right], true.classes[met])
@@ -97,15 +98,25 @@ def _boundary(labels: np.ndarray) -> _Boundary:
     return _Boundary(indices, labels.ravel()[indices])
 
 
-def _near(some: _Boundary, others: _Boundary, shape: tuple[int, int], tolerance: int) -> np.ndarray:
-    """bool[n]: which of some boundary pixels have another of their own class within the tolerance."""
-    near = np.zeros(len(some.indices), bool)
-    present = np.unique(others.classes)
-    for first in range(0, len(present), _BITS):
-        group = present[first : first + _BITS]
-        bit = np.zeros(256, np.uint8)
-        bit[group] = 1 << np.arange(len(group))
+def _matched(
+    found: _Boundary, true: _Boundary, shape: tuple[int, int], tolerance: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which boundary pixels of each of two have one of the other of their own class within the tolerance.
+
+    Returns:
+      bool[n] of those of `found`, bool[m] of those of `true`.
+    """
+    right, met = np.zeros(len(found.indices), bool), np.zeros(len(true.indices), bool)
+    present = np.intersect1d(found.classes, true.classes)
+    for first in range(0, len(present), _CLASSES_AT_ONCE):
+        group = present[first : first + _CLASSES_AT_ONCE]
+        bits = np.zeros(256, np.uint8)
+        bits[group] = 1 << np.arange(len(group))
+        of_found, of_true = bits[found.classes] << _CLASSES_AT_ONCE, bits[true.classes]
         planes = np.zeros(shape, np.uint8)
-        planes.ravel()[others.indices] = bit[others.classes]
-        near |= (dilate(planes, tolerance).ravel()[some.indices] & bit[some.classes]) != 0
-    return near
+        planes.ravel()[true.indices] = of_true
+        planes.ravel()[found.indices] |= of_found
+        spread = dilate(planes, tolerance).ravel()
+        right |= (spread[found.indices] << _CLASSES_AT_ONCE & of_found) != 0
+        met |= (spread[true.indices] >> _CLASSES_AT_ONCE & of_true) != 0
+    return right, met
