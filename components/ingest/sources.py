@@ -20,7 +20,7 @@ SPLITS = ("train", "eval")
 _LIST_NAMES = {"train": ("trainval.txt", "train.txt"), "eval": ("test.txt", "eval.txt", "val.txt")}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A photo with its mask, not yet opened. `order` spreads stems evenly and stays the same on every machine."""
 

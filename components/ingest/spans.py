@@ -32,8 +32,14 @@ RecordType = TypeVar("RecordType", bound=Record)
 
 def write_record(path: str, record: Record, indent: int | None = 1) -> None:
     """Writes a record as JSON, keys sorted; file names that are no UTF-8 survive. Without indent it takes a tenth."""
+    values = record.model_dump()
     with open(path, "w", encoding="utf-8") as file:
-        file.write(json.dumps(record.model_dump(), indent=indent, sort_keys=True) + "\n")
+        if indent is None:
+            file.write(json.dumps(values, sort_keys=True))
+        else:
+            # Piece by piece: as one text, the manifest of many photos would take more memory than they do.
+            json.dump(values, file, indent=indent, sort_keys=True)
+        file.write("\n")
 
 
 def read_record(path: str, kind: type[RecordType]) -> RecordType:
