@@ -57,10 +57,10 @@ def augment(
     height, width = tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
     maps = _affine_maps(shape[0], height, width, geometry, settings, share)
     moved = _move(pixels, maps, "BILINEAR")
-    moved_labels = _move(tf.cast(labels[..., tf.newaxis], tf.float32), maps, "NEAREST")
+    moved_labels = _move(labels[..., tf.newaxis], maps, "NEAREST")
     coloured = _recolour(_bend(moved, colour, settings, spec, share), colour, settings, share)
     mixed, mixed_labels = _cut_and_paste(coloured, moved_labels, cut, share * settings.cut_and_paste)
-    return mixed, tf.cast(mixed_labels[..., 0], tf.uint8)
+    return mixed, mixed_labels[..., 0]
 
 
 def _uniform(count: tf.Tensor, low: float, high: float, seed: tf.Tensor, salt: int) -> tf.Tensor:
@@ -114,27 +114,40 @@ def _bend(
     """Raises each photo, as 0..1, to a power: its dark parts become darker or lighter."""
     if not settings.gamma:
         return pixels
-    power = tf.exp(share * _per_photo(tf.shape(pixels)[0], -settings.gamma, settings.gamma, seed, 4))
+    count, height, width, _ = tf.unstack(tf.shape(pixels))
+    power = tf.exp(share * _per_photo(count, -settings.gamma, settings.gamma, seed, 4))
+    # Constants for a row at a time multiply twice as fast as those of three channels.
+    mean, std = (tf.tile(tf.constant(values), [width]) for values in (spec.pixel_mean, spec.pixel_std))
+    rows = tf.reshape(pixels, [count, 1, height, 3 * width])
     # Interpolation leaves values a little below zero, which have no power.
-    bent = tf.maximum(pixels * spec.pixel_std + spec.pixel_mean, 1e-4) ** power
-    return (bent - spec.pixel_mean) / spec.pixel_std
+    positive = tf.maximum(rows * std + mean, 1e-4)
+    # `positive ** power`, which takes TensorFlow five times as long.
+    bent = tf.exp(power * tf.math.log(positive))
+    return tf.reshape((bent - mean) * (1.0 / std), tf.shape(pixels))
 
 
 def _recolour(pixels: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings, share: tf.Tensor | float) -> tf.Tensor:
-    """Scales contrast and saturation and shifts brightness and tint, in units of the normalised pixels."""
+    """Scales contrast and saturation, shifts brightness and tint, in units of the normalised pixels; drains some.
+
+    Each is an affine map of colours, so one matrix and one offset for each photo do them all: in a pass for each, they
+    would take four times as long.
+    """
     count = tf.shape(pixels)[0]
 
     def draw(salt: int) -> tf.Tensor:
-        return share * _per_photo(count, -settings.colour, settings.colour, seed, salt)
+        return share * _uniform(count, -settings.colour, settings.colour, seed, salt)[:, tf.newaxis, tf.newaxis]
 
-    grey = tf.reduce_mean(pixels, axis=-1, keepdims=True)
-    pixels = grey + (pixels - grey) * (1.0 + draw(1))
-    mean = tf.reduce_mean(pixels, axis=[1, 2, 3], keepdims=True)
-    pixels = mean + (pixels - mean) * (1.0 + draw(2)) + draw(3)
-    tint = tf.random.stateless_uniform([count, 1, 1, 3], seed + [0, 5], -settings.tint, settings.tint)
-    drained = _per_photo(count, 0.0, 1.0, seed, 6) < share * settings.grey
-    pixels += share * tint
-    return tf.where(drained, tf.reduce_mean(pixels, axis=-1, keepdims=True), pixels)
+    grey, as_is = tf.fill([3, 3], 1.0 / 3.0), tf.eye(3)
+    saturated = grey + (as_is - grey) * (1.0 + draw(1))
+    contrast = 1.0 + draw(2)
+    # Saturation leaves the mean as it is.
+    mean = tf.reduce_mean(pixels, axis=[1, 2, 3])[:, tf.newaxis, tf.newaxis]
+    tint = share * tf.random.stateless_uniform([count, 1, 3], seed + [0, 5], -settings.tint, settings.tint)
+    drained = _uniform(count, 0.0, 1.0, seed, 6)[:, tf.newaxis, tf.newaxis] < share * settings.grey
+    last = tf.where(drained, grey, as_is)
+    colours = tf.reshape(pixels, [count, -1, 3])
+    changed = colours @ (contrast * saturated @ last) + (mean * (1.0 - contrast) + draw(3) + tint) @ last
+    return tf.reshape(changed, tf.shape(pixels))
 
 
 def _cut_and_paste(
@@ -144,7 +157,7 @@ def _cut_and_paste(
 
     Args:
       pixels: float32[N, H, W, 3].
-      labels: float32[N, H, W, 1].
+      labels: uint8[N, H, W, 1].
       seed: int32[2].
       probability: of each photo to get one, whose sides are 0.3 to 0.7 of the photo's.
     """
