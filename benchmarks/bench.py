@@ -1,6 +1,6 @@
 """All that is measured of speed and memory, one table: `make bench [DATA=<folder>] [WORKSPACE=<run before>]`.
 
-Every row stands beside what it is compared with in the same run. About 20 minutes on two cores, and another hour with
+Every row stands beside what it is compared with in the same run. About half an hour on two cores, and another with
 `LARGE=1`, which adds 60,000 photos. What each row means is told at the head of the script that measures it.
 """
 
@@ -43,7 +43,7 @@ def main(data: str | None, workspace: str, large: bool) -> None:
             command = [sys.executable, os.path.join(HERE, script), *options, "--figures", figures]
             subprocess.run(command, check=True)
             click.echo(f"{script}: {time.perf_counter() - started:.0f} s", err=True)
-        print_table(f"{len(os.sched_getaffinity(0))} cores", read(figures))
+        print_table(read(figures))
 
 
 if __name__ == "__main__":

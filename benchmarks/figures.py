@@ -41,25 +41,29 @@ def raw_bytes(data: str) -> tuple[float, float]:
 
 
 def report(title: str, figures: Iterable[Figure], path: str | None) -> None:
-    """Prints the rows, and appends them to a file of JSON lines if one is named."""
+    """Prints the rows under a title, and appends both to a file of JSON lines if one is named."""
     figures = list(figures)
-    print_table(title, figures)
+    print_table([(title, figures)])
     if path is not None:
         with open(path, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(figure) + "\n" for figure in figures)
+            file.write(json.dumps([title, figures]) + "\n")
 
 
-def read(path: str) -> list[Figure]:
-    """The rows of a file that `report` wrote."""
+def read(path: str) -> list[tuple[str, list[Figure]]]:
+    """Titles and rows of a file that `report` wrote."""
     with open(path, encoding="utf-8") as file:
-        return [Figure(*json.loads(line)) for line in file]
+        return [(title, [Figure(*row) for row in rows]) for title, rows in map(json.loads, file)]
 
 
-def print_table(title: str, figures: Iterable[Figure]) -> None:
-    """Prints the rows as a table."""
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
-    for column in ("row", "measured", "compared with", "", "ratio", "to reach"):
+def print_table(parts: list[tuple[str, list[Figure]]]) -> None:
+    """Prints rows as a table, each group under its title."""
+    table = Table(box=None, pad_edge=False)
+    # A title in it may be longer than any row.
+    table.add_column("row", max_width=48)
+    for column in ("measured", "compared with", "", "ratio", "to reach"):
         table.add_column(column, justify="right" if column in ("measured", "", "ratio") else "left")
-    for figure in figures:
-        table.add_row(*figure[:4], f"{figure.ratio:.2f}", figure.goal)
+    for title, figures in parts:
+        table.add_row(f"[bold]{title}")
+        for figure in figures:
+            table.add_row("  " + figure.row, *figure[1:4], f"{figure.ratio:.2f}", figure.goal)
     Console(highlight=False, width=160).print(table)
