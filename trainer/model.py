@@ -34,6 +34,28 @@ class DepthToSpace(layers.Layer):
         return tf.nn.depth_to_space(inputs, 2)
 
 
+@keras.saving.register_keras_serializable("segpipe")
+class FusedBatchNormalization(layers.BatchNormalization):
+    """Keras's own, by TensorFlow's fused operation, which takes half of the time."""
+
+    def call(self, inputs, training=None, mask=None):
+        trains = bool(training and self.trainable)
+        mean, variance = ([], []) if trains else (self.moving_mean, self.moving_variance)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.cast(self.gamma, tf.float32),
+            offset=tf.cast(self.beta, tf.float32),
+            mean=mean,
+            variance=variance,
+            epsilon=self.epsilon,
+            is_training=trains,
+        )
+        if trains:
+            for kept, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                kept.assign(kept * self.momentum + new * (1.0 - self.momentum))
+        return outputs
+
+
 def build_model(
     settings: ModelSettings,
     height: int,
@@ -65,7 +87,7 @@ def build_model(
 
 def _conv_norm(x, filters: int, kernel: int = 3, strides: int = 1, relu: bool = True):
     x = layers.Conv2D(filters, kernel, strides, "same", use_bias=False, kernel_initializer="he_normal")(x)
-    x = layers.BatchNormalization(momentum=0.95)(x)
+    x = FusedBatchNormalization(momentum=0.95)(x)
     return layers.ReLU()(x) if relu else x
 
 

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
-from trainer.model import build_model
+from trainer.model import FusedBatchNormalization, build_model
 from trainer.settings import ModelSettings
 
 
@@ -78,3 +79,36 @@ def test_a_net_survives_a_keras_file(name, tmp_path):
     model.save(tmp_path / "net.keras")
     again = keras.models.load_model(tmp_path / "net.keras")
     np.testing.assert_array_equal(again(photos(2, 32, 32)), model(photos(2, 32, 32)))
+
+
+def trained_once(layer: layers.Layer, inputs: tf.Tensor) -> tuple[list[np.ndarray], np.ndarray]:
+    """What a layer gives in training, the gradients of its input and weights, and what it gives afterwards."""
+    layer.build(inputs.shape)
+    layer.gamma.assign(np.linspace(0.5, 2.0, inputs.shape[-1]))
+    layer.beta.assign(np.linspace(-1.0, 1.0, inputs.shape[-1]))
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=True)
+        loss = tf.reduce_sum(tf.sin(tf.cast(outputs, tf.float32)))
+    gradients = tape.gradient(loss, [inputs, *(weight.value for weight in layer.trainable_variables)])
+    return [np.asarray(part, np.float32) for part in (outputs, *gradients)], layer(inputs, training=False)
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-4), ("mixed_float16", 2e-2)])
+def test_the_fused_normalisation_trains_and_answers_as_kerass_own(policy, tolerance):
+    inputs = 1.0 + 2.0 * photos(8, 24, 32)
+    fused, own = (
+        trained_once(kind(momentum=0.5, dtype=policy), tf.cast(inputs, "float16" if "16" in policy else "float32"))
+        for kind in (FusedBatchNormalization, layers.BatchNormalization)
+    )
+    for one, other in zip(fused[0], own[0], strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
+    # Its moving variance is the unbiased one.
+    np.testing.assert_allclose(fused[1], own[1], atol=max(tolerance, 1e-3))
+
+
+def test_a_frozen_normalisation_keeps_its_statistics():
+    layer = FusedBatchNormalization(trainable=False)
+    inputs = 1.0 + 2.0 * photos(2, 16, 16)
+    np.testing.assert_array_equal(layer(inputs, training=True), layer(inputs, training=False))
+    np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
