@@ -40,19 +40,17 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         trains = bool(training and self.trainable)
-        mean, variance = ([], []) if trains else (self.moving_mean, self.moving_variance)
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.cast(self.gamma, tf.float32),
-            offset=tf.cast(self.beta, tf.float32),
-            mean=mean,
-            variance=variance,
-            epsilon=self.epsilon,
-            is_training=trains,
+        # Whatever the layer computes in, the operation takes its weights as float32.
+        gamma, beta, *moving = (
+            tf.cast(weight, tf.float32) for weight in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
         )
+        mean, variance = ([], []) if trains else moving
+        outputs, *batch = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=self.epsilon, is_training=trains
+        )[:3]
         if trains:
-            for kept, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                kept.assign(kept * self.momentum + new * (1.0 - self.momentum))
+            for kept, before, new in zip((self.moving_mean, self.moving_variance), moving, batch, strict=True):
+                kept.assign(before * self.momentum + new * (1.0 - self.momentum))
         return outputs
 
 
