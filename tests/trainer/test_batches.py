@@ -145,3 +145,9 @@ def test_augmented_labels_hold_no_new_value(transformed):
     for pixels, labels in first(4, transformed.pattern, augment=AugmentSettings()):
         assert np.isfinite(pixels).all()
         assert set(np.unique(labels)) <= known
+
+
+def test_no_tuner_holds_up_the_end_of_a_dataset(transformed):
+    training = training_batches([transformed.pattern], PHOTOS, SPEC, settings())
+    evaluation = evaluation_batches([transformed.pattern], SPEC, 2)
+    assert [dataset.options().autotune.enabled for dataset in (training, evaluation)] == [False, False]
