@@ -135,7 +135,7 @@ def _recolour(pixels: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings, sha
     count = tf.shape(pixels)[0]
 
     def draw(salt: int) -> tf.Tensor:
-        return share * _uniform(count, -settings.colour, settings.colour, seed, salt)[:, tf.newaxis, tf.newaxis]
+        return share * _per_photo(count, -settings.colour, settings.colour, seed, salt)[..., 0]
 
     grey, as_is = tf.fill([3, 3], 1.0 / 3.0), tf.eye(3)
     saturated = grey + (as_is - grey) * (1.0 + draw(1))
@@ -143,7 +143,7 @@ def _recolour(pixels: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings, sha
     # Saturation leaves the mean as it is.
     mean = tf.reduce_mean(pixels, axis=[1, 2, 3])[:, tf.newaxis, tf.newaxis]
     tint = share * tf.random.stateless_uniform([count, 1, 3], seed + [0, 5], -settings.tint, settings.tint)
-    drained = _uniform(count, 0.0, 1.0, seed, 6)[:, tf.newaxis, tf.newaxis] < share * settings.grey
+    drained = _per_photo(count, 0.0, 1.0, seed, 6)[..., 0] < share * settings.grey
     last = tf.where(drained, grey, as_is)
     colours = tf.reshape(pixels, [count, -1, 3])
     changed = colours @ (contrast * saturated @ last) + (mean * (1.0 - contrast) + draw(3) + tint) @ last
