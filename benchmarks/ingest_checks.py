@@ -3,8 +3,9 @@
 .venv/bin/python benchmarks/ingest_checks.py [--data FOLDER]
 
 FOLDER has the Oxford-IIIT Pets layout; without it 240 photos are drawn. Decoding with TensorFlow is the comparison: it
-is what ingest did before, and it takes damaged photos. The last lines compare the perceptual hashes of 60,000 photos
-(random ones) and count how near the hashes of different photos of the folder come.
+is what ingest did before, and it takes damaged photos. Shards are written with photo after photo going through all of
+ingest's stages, and with eight going through each before the next. The last lines compare the perceptual hashes of
+60,000 photos (random ones) and count how near the hashes of different photos of the folder come.
 """
 
 import argparse
@@ -23,10 +24,12 @@ import simplejpeg
 import tensorflow as tf
 from PIL import Image
 
+from components.ingest import shards
 from components.ingest.draw import draw_dataset
 from components.ingest.duplicates import find_duplicates, perceptual_hash
 from components.ingest.reader import read_pair, upright_jpeg
 from components.ingest.settings import DataSettings
+from components.ingest.sources import Pair
 from components.ingest.spans import SourceFile
 from trainer.features import FeatureSpec
 
@@ -43,6 +46,17 @@ def photos_a_second(work: Callable, inputs: list) -> float:
             work(one)
         rates.append(len(inputs) / (time.process_time() - started))
     return statistics.median(rates[1:])
+
+
+def shards_a_second(files: list[Pair], photos: int) -> float:
+    """Photos a second that are read by one thread and written into a shard, so many going through a stage at once."""
+    before, shards.PHOTOS_AT_ONCE = shards.PHOTOS_AT_ONCE, photos
+    writer = shards.ShardWriter(SPEC, SETTINGS.model_copy(update={"threads": 1}))
+    with tempfile.TemporaryDirectory() as folder:
+        plan = shards.ShardPlan("train", f"{folder}/shard.tfrecord", tuple(files))
+        rate = photos_a_second(writer.write, [plan])
+    shards.PHOTOS_AT_ONCE = before
+    return rate * len(files)
 
 
 def source(number: int, value: int) -> SourceFile:
@@ -78,11 +92,13 @@ def main() -> None:
         data = options.data or Path(folder)
         if options.data is None:
             draw_dataset(folder, photos=240)
-        pairs = []
+        pairs, files = [], []
         for path in sorted((data / "images").glob("*.jpg")):
             mask = data / "annotations" / "trimaps" / f"{path.stem}.png"
             if mask.is_file() and path.read_bytes()[:2] == b"\xff\xd8":
                 pairs.append((path.read_bytes(), mask.read_bytes()))
+                files.append(Pair(path.stem, str(path), str(mask), "train"))
+        written = {photos: shards_a_second(files, photos) for photos in (1, shards.PHOTOS_AT_ONCE)}
     photos = [photo for photo, _ in pairs]
     pixels = (upright_jpeg(photo, SETTINGS.max_pixels)[1] for photo in photos)
     grey = [np.asarray(Image.fromarray(one).convert("L")) for one in pixels]
@@ -96,6 +112,8 @@ def main() -> None:
     }
     for name, (work, inputs) in rows.items():
         print(f"  {name:40s}{photos_a_second(work, inputs):8.0f}")
+    for photos, rate in written.items():
+        print(f"  {f'written into a shard, {photos} at once':40s}{rate:8.0f}")
     for count in (6_000, 60_000):
         print(f"duplicates among {count:,} photos: {seconds_of_search(count):.2f} s")
     values = [int(h, 16) for h in map(perceptual_hash, grey) if h]

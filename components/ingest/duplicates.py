@@ -59,7 +59,8 @@ def perceptual_hash(grey: np.ndarray) -> str | None:
     if thumbnail.std() < _MIN_CONTRAST:
         return None
     lowest = (_COSINES @ thumbnail @ _COSINES.T).ravel()
-    return np.packbits(lowest > np.median(lowest)).tobytes().hex()
+    # Above the lower of the two middle ones is above the median.
+    return np.packbits(lowest > np.sort(lowest)[_BITS // 2 - 1]).tobytes().hex()
 
 
 def find_duplicates(

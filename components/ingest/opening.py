@@ -38,8 +38,8 @@ def file_bytes(path: str, what: str) -> bytes:
             raise Unreadable(f"unreadable_{what}", "no regular file")
         if status.st_size > _MAX_FILE_BYTES:
             raise Unreadable(f"oversized_{what}", f"{status.st_size} bytes are more than {_MAX_FILE_BYTES}")
-        with open(path, "rb") as file:
-            return file.read()
+        with open(path, "rb", buffering=0) as file:
+            return file.readall()
     except OSError as error:
         raise Unreadable(f"unreadable_{what}", error.strerror or str(error)) from error
 

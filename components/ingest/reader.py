@@ -9,7 +9,9 @@ libjpeg when data inside are damaged, drop it, and hand out a photo that is grey
 """
 
 import io
+import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -23,6 +25,25 @@ from components.ingest.settings import DataSettings
 from trainer.features import FeatureSpec
 
 _JPEG_QUALITY = 95
+# Starts of a frame that is neither baseline, extended nor progressive with Huffman codes (ITU-T T.81, table B.1). Those
+# three TensorFlow knows, so a header without these bytes need not be shown to it.
+_OTHER_FRAME = re.compile(rb"\xff[\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]")
+
+
+class ReadPhoto(NamedTuple):
+    """A photo that can be trusted.
+
+    Attributes:
+      image, brightness, perceptual_hash: see `ReadPair`.
+      size: height and width, in pixels.
+      turn: the orientation, as in Exif, that its mask is turned by; 1 leaves it.
+    """
+
+    image: bytes
+    size: tuple[int, int]
+    brightness: float
+    perceptual_hash: str | None
+    turn: int
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,8 @@ def _upright(
 
 def _check_kind(header: bytes) -> None:
     """Refuses the kinds of JPEG that libjpeg-turbo knows and TensorFlow does not."""
+    if not _OTHER_FRAME.search(header):
+        return
     try:
         tf.io.extract_jpeg_shape(tf.constant(header))
     except tf.errors.InvalidArgumentError as error:
@@ -132,6 +155,30 @@ def _jpeg_pixels(encoded: bytes, size: tuple[int, int], colours: str, min_side: 
         raise Unreadable("corrupt_photo", str(error)) from error
 
 
+def read_photo(photo: bytes, settings: DataSettings) -> ReadPhoto:
+    """Checks and normalises one photo; see `read_pair`."""
+    image, size, grey = _upright(photo, settings.max_pixels, "GRAY", MIN_SIDE)
+    turn = orientation(open_image(photo, "photo", settings.max_pixels)) if settings.masks_follow_exif else 1
+    return ReadPhoto(image, size, float(grey.mean() / 255.0), perceptual_hash(grey[..., 0]), turn)
+
+
+def with_mask(photo: ReadPhoto, mask: bytes, spec: FeatureSpec, settings: DataSettings) -> ReadPair:
+    """Checks and normalises the mask of a photo; see `read_pair`."""
+    png, values = read_mask(mask, photo.turn, settings.max_pixels)
+    if values.shape != photo.size:
+        (mh, mw), (h, w) = values.shape, photo.size
+        raise Unreadable("mask_size", f"the mask is {mw}x{mh}, its photo {w}x{h}")
+    return ReadPair(
+        image=photo.image,
+        mask=png,
+        height=photo.size[0],
+        width=photo.size[1],
+        brightness=photo.brightness,
+        class_shares=class_shares(values, spec),
+        perceptual_hash=photo.perceptual_hash,
+    )
+
+
 def read_pair(photo: bytes, mask: bytes, spec: FeatureSpec, settings: DataSettings) -> ReadPair:
     """Checks and normalises one pair.
 
@@ -145,18 +192,4 @@ def read_pair(photo: bytes, mask: bytes, spec: FeatureSpec, settings: DataSettin
       Unreadable: with one of the reasons empty_, undecodable_, corrupt_ or oversized_ photo or mask, mask_size,
         mask_value, mask_in_colour, mask_all_ignored.
     """
-    image, size, grey = _upright(photo, settings.max_pixels, "GRAY", MIN_SIDE)
-    turn = orientation(open_image(photo, "photo", settings.max_pixels)) if settings.masks_follow_exif else 1
-    png, values = read_mask(mask, turn, settings.max_pixels)
-    if values.shape != size:
-        (mh, mw), (h, w) = values.shape, size
-        raise Unreadable("mask_size", f"the mask is {mw}x{mh}, its photo {w}x{h}")
-    return ReadPair(
-        image=image,
-        mask=png,
-        height=size[0],
-        width=size[1],
-        brightness=float(grey.mean() / 255.0),
-        class_shares=class_shares(values, spec),
-        perceptual_hash=perceptual_hash(grey[..., 0]),
-    )
+    return with_mask(read_photo(photo, settings), mask, spec, settings)

@@ -16,7 +16,7 @@ from drawing import SAMPLE, decoded, encoded, halves, needs_sample, pet, save, w
 from PIL import Image
 
 from components.errors import RefusedError, UsageError
-from components.ingest import workers
+from components.ingest import shards, workers
 from components.ingest.ingest import Outcome, ingest
 from components.ingest.settings import DataSettings
 from trainer.features import ClassSpec, FeatureSpec
@@ -126,8 +126,8 @@ def test_the_shards_hold_exactly_what_the_manifest_counts(quirky):
     train, evaluation = examples(quirky.folder, "train"), examples(quirky.folder, "eval")
     assert set(train) == {f"{stem}.jpg" for stem in [*TRAIN, *QUIRKS]}
     assert set(evaluation) == {f"{stem}.jpg" for stem in TEST}
-    for shards in quirky.outcome.manifest.splits.values():
-        for shard in shards:
+    for of_split in quirky.outcome.manifest.splits.values():
+        for shard in of_split:
             content = (quirky.folder / shard.name).read_bytes()
             assert (shard.bytes, shard.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
@@ -196,8 +196,12 @@ def test_the_same_input_gives_the_same_bytes_wherever_it_lies(quirky, tmp_path):
     assert contents(Path(other.folder)) == contents(quirky.folder)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_threads_write_the_same_bytes(quirky, tmp_path, threads):
+@pytest.mark.parametrize(("threads", "at_once"), [(1, {}), (3, {}), (3, {"PHOTOS": 1}), (1, {"BYTES": 2_000})])
+def test_the_same_bytes_are_written_however_many_photos_are_read_at_once(
+    quirky, tmp_path, monkeypatch, threads, at_once
+):
+    for unit, limit in at_once.items():
+        monkeypatch.setattr(shards, f"{unit}_AT_ONCE", limit)
     other = run(tmp_path / "data", quirky.source, max_quarantine=0.9, threads=threads)
     assert contents(Path(other.folder)) == contents(quirky.folder)
 

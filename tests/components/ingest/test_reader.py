@@ -321,6 +321,36 @@ def test_a_large_photo_is_refused_for_just_the_damage_that_a_full_decode_sees(op
     assert set(seen) == {False, True}
 
 
+def lossless_jpeg() -> bytes:
+    """A JPEG of the lossless process (ITU-T T.81, annex H), one grey: a bit 0 for every value, no difference."""
+
+    def segment(marker: int, content: bytes) -> bytes:
+        return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+    height, width, parts = 40, 56, (1, 2, 3)
+    return b"".join(
+        [
+            b"\xff\xd8",
+            segment(0xEE, b"Adobe\x00\x64" + bytes(5)),
+            segment(0xC4, bytes([0, 1, *[0] * 15, 0])),
+            segment(0xC3, struct.pack(">BHHB", 8, height, width, 3) + b"".join(bytes([n, 0x11, 0]) for n in parts)),
+            segment(0xDA, b"\x03" + b"".join(bytes([n, 0]) for n in parts) + b"\x01\x00\x00"),
+            bytes(height * width * 3 // 8),
+            b"\xff\xd9",
+        ]
+    )
+
+
+def test_a_jpeg_that_the_transform_graph_cannot_decode_is_refused():
+    jpeg = lossless_jpeg()
+    assert (simplejpeg.decode_jpeg(jpeg, strict=True) == 128).all()
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tf.io.decode_jpeg(jpeg)
+    with pytest.raises(Unreadable) as refusal:
+        upright_jpeg(jpeg, DATA.max_pixels)
+    assert refusal.value.reason == "corrupt_photo"
+
+
 @pytest.mark.parametrize("photo", [encoded(RAMP, "PNG"), encoded(RAMP, "JPEG")], ids=["PNG", "JPEG"])
 def test_upright_jpeg_also_returns_the_pixels_that_will_be_decoded(photo):
     jpeg, pixels = upright_jpeg(photo, DATA.max_pixels)
