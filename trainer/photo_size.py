@@ -75,6 +75,13 @@ def _shrinking(spec: FeatureSpec) -> Callable[[tf.Tensor], tf.Tensor]:
     return tf.function(lambda photo: shrink_labels(photo, spec)).get_concrete_function(labels)
 
 
+@functools.lru_cache(maxsize=1)
+def _truth(mask: bytes, spec: FeatureSpec) -> tuple[np.ndarray, np.ndarray]:
+    """A mask's labels at its own size and at the model's. A gate holds two models against each mask in turn."""
+    labels = true_labels(mask, spec)
+    return labels, _shrinking(spec)(tf.constant(labels)).numpy()
+
+
 def photo_tallies(mask: bytes, probabilities: np.ndarray, spec: FeatureSpec, tolerances: tuple[int, int]) -> np.ndarray:
     """Compares one photo's mask and prediction.
 
@@ -87,13 +94,12 @@ def photo_tallies(mask: bytes, probabilities: np.ndarray, spec: FeatureSpec, tol
     Returns:
       float64[2, C, C + 2]: the tally at the photo's own size, and at the model's; see `trainer.tally`.
     """
-    labels = true_labels(mask, spec)
-    own, at_model_size = predicted_labels(probabilities, *labels.shape), _largest(np.moveaxis(probabilities, -1, 0))[0]
-    height, width = at_model_size.shape
-    of_model = spec.model_copy(update={"height": height, "width": width})
+    height, width, _ = probabilities.shape
+    truth, smaller_truth = _truth(mask, spec.model_copy(update={"height": height, "width": width}))
+    own, at_model_size = predicted_labels(probabilities, *truth.shape), _largest(np.moveaxis(probabilities, -1, 0))[0]
     return np.stack(
         [
-            tally(labels, own, spec.num_classes, tolerances[0]),
-            tally(_shrinking(of_model)(tf.constant(labels)).numpy(), at_model_size, spec.num_classes, tolerances[1]),
+            tally(truth, own, spec.num_classes, tolerances[0]),
+            tally(smaller_truth, at_model_size, spec.num_classes, tolerances[1]),
         ]
     )

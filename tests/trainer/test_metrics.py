@@ -20,6 +20,7 @@ from trainer_helpers import (
     serialise,
 )
 
+from trainer import photo_size
 from trainer.features import FILENAME, IMAGE, MASK
 from trainer.metrics import RANKING, CollectTallies, SegmentationMetrics
 from trainer.photo_size import true_labels
@@ -258,3 +259,10 @@ def test_a_wrong_feature_spec_is_an_error_and_not_a_score():
     metric = SegmentationMetrics(feature_spec='{"background": "sky"}', tolerances=TOLERANCES)
     with pytest.raises(ValueError, match="background: 'sky' is none of the classes"):
         metric.computations()
+
+
+def test_two_models_are_held_against_a_mask_that_is_read_once(records, painted, exported, tmp_path):
+    photo_size._truth.cache_clear()
+    evaluate(tmp_path, records, {"candidate": exported.folder, "baseline": painted})
+    read = photo_size._truth.cache_info()
+    assert (read.misses, read.hits) == (len(PHOTOS), len(PHOTOS))
