@@ -65,7 +65,8 @@ class DirectRunner(Runner):
     Attributes:
       direct_running_mode: in_memory, multi_threading or multi_processing; left out, processes if there are several
         workers.
-      direct_num_workers: how many; 0 takes one for each core. Left out, one.
+      direct_num_workers: how many; 0 takes one for each core. Left out, one; if the mode is left out, too, an
+        evaluation takes as many as its photos are worth, see `components.evaluator.processes`.
     """
 
     # With TFX 1.21 comes a Beam that would first fetch another engine from GitHub at every pipeline, Prism, which knows
@@ -78,16 +79,11 @@ class DirectRunner(Runner):
 
     def options(self) -> dict[str, str]:
         """See `Runner.options`."""
-        workers = 1 if self.direct_num_workers is None else self.direct_num_workers
-        mode = "in_memory" if workers == 1 else "multi_processing"
         # Without an image or a setup file TFX packs itself for workers elsewhere, at every node: seconds, and 44 MB
         # that stay in the temporary folder. Workers on this machine look at neither.
-        chosen = {
-            "runner": self.runner,
-            "direct_running_mode": mode,
-            "sdk_container_image": "none",
-            "direct_num_workers": str(workers),
-        }
+        chosen = {"runner": self.runner, "sdk_container_image": "none"}
+        if self.direct_num_workers not in (None, 1):
+            chosen["direct_running_mode"] = "multi_processing"
         return chosen | super().options()
 
 

@@ -11,11 +11,12 @@ import tensorflow_model_analysis as tfma
 from absl import logging
 from tfx.components.evaluator import executor as tfx_executor
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import path_utils
+from tfx.utils import json_utils, path_utils
 
 from components.evaluator import SUMMARY
 from components.evaluator.baseline import lost_baseline
 from components.evaluator.eval_config import BASELINE
+from components.evaluator.processes import in_useful_processes, most_answers
 from trainer.metrics import HALF_WIDTH, RANKING
 
 _BASELINE = standard_component_specs.BASELINE_MODEL_KEY
@@ -28,7 +29,8 @@ class Executor(tfx_executor.Executor):
         """Evaluates as TFX does and sets the custom property `summary` of `evaluation`.
 
         A baseline whose files are gone or damaged is left out, as there is none before the first blessing; the
-        summary says so in `lost_baseline`.
+        summary says so in `lost_baseline`. Many photos are evaluated by several processes, unless the options of Beam
+        say how many.
         """
         lost = None
         if input_dict.get(_BASELINE):
@@ -36,6 +38,9 @@ class Executor(tfx_executor.Executor):
         if lost is not None:
             logging.warning(lost)
             input_dict = {key: artifacts for key, artifacts in input_dict.items() if key != _BASELINE}
+        splits = json_utils.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
+        answers = most_answers(input_dict["examples"], splits, 1 + bool(input_dict.get(_BASELINE)))
+        self._beam_pipeline_args = in_useful_processes(self._beam_pipeline_args, answers)
         super().Do(input_dict, output_dict, exec_properties)
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         summary = summarise(evaluation.uri) | {"lost_baseline": lost}

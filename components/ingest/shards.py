@@ -16,16 +16,16 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from components.cores import usable_cores
 from components.ingest.examples import to_example
 from components.ingest.opening import Unreadable, file_bytes
 from components.ingest.reader import ReadPair, ReadPhoto, read_photo, with_mask
 from components.ingest.settings import DataSettings
 from components.ingest.sources import SPLITS, Pair, Quarantined
 from components.ingest.spans import Record, Shard, SourceFile, file_sha256, file_size, write_record
+from components.machine import usable_cores
 from trainer import features
 
-_PHOTOS_PER_SHARD = 200
+PHOTOS_PER_SHARD = 200
 # Each of the stages goes through so many photos before the next one starts, or through fewer that fill so many bytes. A
 # processor whose caches hold the code of one decoder at a time takes 0.86 of the time for eight photos of 500x375.
 PHOTOS_AT_ONCE = 8
@@ -64,7 +64,7 @@ def plan_shards(pairs: list[Pair], folder: str) -> list[ShardPlan]:
     plans = []
     for split in SPLITS:
         chosen = sorted((pair for pair in pairs if pair.split == split), key=lambda pair: pair.order)
-        count = -(-len(chosen) // _PHOTOS_PER_SHARD)
+        count = -(-len(chosen) // PHOTOS_PER_SHARD)
         for index in range(count):
             path = os.path.join(folder, f"{split}-{index:05d}-of-{count:05d}.tfrecord")
             plans.append(ShardPlan(split, path, tuple(chosen[index::count])))

@@ -10,10 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
-import psutil
-
-from components.cores import usable_cores
 from components.errors import SegpipeError
+from components.machine import useful_processes
 
 if TYPE_CHECKING:
     # A process that only just starts must obey the first one before it imports TensorFlow.
@@ -36,7 +34,7 @@ def write_shards(
     Args:
       plans: of `plan_shards`.
       spec, settings: see `ingest`.
-      beam_args: of a Beam pipeline that does it; None does it on this machine, in `useful_processes`.
+      beam_args: of a Beam pipeline that does it; None does it on this machine, in as many processes as are useful.
 
     Returns:
       One result per plan, in the order of the plans.
@@ -48,7 +46,8 @@ def write_shards(
     from components.ingest.spans import read_record
 
     if beam_args is None:
-        processes = useful_processes(sum(len(plan.pairs) for plan in plans))
+        photos = sum(len(plan.pairs) for plan in plans)
+        processes = useful_processes(photos, _PHOTOS_PER_PROCESS, _BYTES_PER_PROCESS)
         _write_here(plans, ShardWriter(spec, settings, processes), processes)
     else:
         from components.ingest.beam_shards import write_on_beam
@@ -61,12 +60,6 @@ def write_shards(
         results.append(read_record(plan.result, ShardResult))
         os.remove(plan.result)
     return results
-
-
-def useful_processes(photos: int) -> int:
-    """How many processes read so many photos fastest: at most one for each core and for each GB of free memory."""
-    most = min(usable_cores(), psutil.virtual_memory().available // _BYTES_PER_PROCESS)
-    return max(1, min(most, photos // _PHOTOS_PER_PROCESS))
 
 
 def _write_here(plans: list["ShardPlan"], writer: "ShardWriter", processes: int) -> None:

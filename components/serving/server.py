@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import uvicorn
 
-from components.cores import usable_cores
 from components.errors import UsageError
+from components.machine import usable_cores
 from components.serving.settings import ServingSettings
 
 _SHUTDOWN_SECONDS = 30

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from components.cores import usable_cores
+from components.machine import usable_cores
 
 MODEL_NAME = "segpipe"
 """The model's name in URLs."""

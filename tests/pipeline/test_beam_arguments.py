@@ -22,12 +22,11 @@ ARGUMENTS = ["--s3_secret_access_key=${A}", "--job_name=${B}-${A}-x"]
 MEANT = ["--s3_secret_access_key=one$", "--job_name=two-one$-x"]
 
 
-def direct(mode: str, workers: int) -> list[str]:
-    here = ["--sdk_container_image=none", f"--direct_num_workers={workers}", "--allow_unsafe_triggers"]
-    return ["--runner=DirectRunner", f"--direct_running_mode={mode}", *here]
+def direct(*options: str) -> list[str]:
+    return ["--runner=DirectRunner", "--sdk_container_image=none", *options, "--allow_unsafe_triggers"]
 
 
-DIRECT = direct("in_memory", 1)
+DIRECT, ONE = direct(), direct("--direct_num_workers=1")
 VERTEX = {"project": "pets-prod", "region": "europe-west4", "root": "gs://pets-bucket/segpipe", "image": "eu/segpipe:1"}
 
 
@@ -83,8 +82,12 @@ def test_a_variable_that_is_not_set_is_found_before_anything_starts(monkeypatch)
     ("given", "options"),
     [
         ({}, DIRECT),
-        ({"direct_num_workers": 4}, direct("multi_processing", 4)),
-        ({"direct_num_workers": 0, "direct_running_mode": "multi_threading"}, direct("multi_threading", 0)),
+        ({"direct_num_workers": 1}, ONE),
+        ({"direct_num_workers": 4}, direct("--direct_running_mode=multi_processing", "--direct_num_workers=4")),
+        (
+            {"direct_num_workers": 0, "direct_running_mode": "multi_threading"},
+            direct("--direct_running_mode=multi_threading", "--direct_num_workers=0"),
+        ),
     ],
 )
 def test_several_workers_are_processes_unless_told_otherwise(given, options):
@@ -93,9 +96,10 @@ def test_several_workers_are_processes_unless_told_otherwise(given, options):
 
 def test_ingest_needs_no_beam_unless_the_config_says_something_of_it():
     assert ingest_values(config_of()) is None
-    assert ingest_values(config_of({"direct_num_workers": 1})) == DIRECT
+    assert ingest_values(config_of({"direct_num_workers": 1})) == ONE
     own = {"nodes": {"ingest": {"direct_num_workers": 3}}}
-    assert ingest_values(config_of(beam=own)) == direct("multi_processing", 3)
+    several = direct("--direct_running_mode=multi_processing", "--direct_num_workers=3")
+    assert ingest_values(config_of(beam=own)) == several
 
 
 FLINK = {"runner": "FlinkRunner", "job_endpoint": "flink:8099", "environment_config": "eu/segpipe:1", "parallelism": 8}

@@ -12,6 +12,7 @@ TRAIN, TEST = [f"pug_{number}" for number in range(6)], [f"Bengal_{number}" for 
 COMMAND = """
 import os, sys
 from concurrent.futures import ProcessPoolExecutor
+from components import machine
 from components.ingest import workers
 from pipeline.cli import main
 
@@ -22,7 +23,7 @@ class Noting(ProcessPoolExecutor):
 
 if __name__ == "__main__":
     workers._PHOTOS_PER_PROCESS = int(sys.argv.pop(1))
-    workers.usable_cores = lambda: 8
+    machine.usable_cores = lambda: 8
     workers.ProcessPoolExecutor = Noting
     main()
 """

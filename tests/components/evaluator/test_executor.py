@@ -6,10 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 from drawing import save, write_brightness_model, write_pets
 from google.protobuf import json_format
 from tfx.types import standard_artifacts
 
+from components.evaluator import processes
 from components.evaluator.eval_config import build_eval_config, build_golden_config
 from components.evaluator.executor import SUMMARY, Executor
 from components.evaluator.settings import GateSettings, MetricSettings
@@ -51,7 +53,13 @@ def bench(tmp_path_factory) -> SimpleNamespace:
 
 
 def judge(
-    bench, folder: Path, model: str, gate: GateSettings, baseline: str | None = None, tolerance: int = 5
+    bench,
+    folder: Path,
+    model: str,
+    gate: GateSettings,
+    baseline: str | None = None,
+    tolerance: int = 5,
+    beam_args: tuple[str, ...] = (),
 ) -> tuple[dict, int]:
     """The summary of an evaluation, and whether the model is blessed."""
     evaluation = artifact(standard_artifacts.ModelEvaluation, folder / "evaluation")
@@ -66,7 +74,8 @@ def judge(
         "fairness_indicator_thresholds": "null",
         "current_component_id": "SegmentationEvaluator",
     }
-    Executor().Do(inputs, {"evaluation": [evaluation], "blessing": [blessing]}, properties)
+    executor = Executor(Executor.Context(beam_pipeline_args=[*beam_args]))
+    executor.Do(inputs, {"evaluation": [evaluation], "blessing": [blessing]}, properties)
     return json.loads(evaluation.get_string_custom_property(SUMMARY)), blessing.get_int_custom_property("blessed")
 
 
@@ -196,3 +205,19 @@ def test_without_the_files_of_the_blessed_model_the_value_thresholds_decide(
     assert all("under the threshold" in refusal for refusal in summary["refusals"])
     assert summary["lost_baseline"].startswith(f"the baseline at {blessed_model}/Format-Serving {what}")
     assert summary["lost_baseline"] in caplog.text
+
+
+def test_several_processes_find_the_same(tmp_path, bench, monkeypatch):
+    beam_args = ("--runner=DirectRunner", "--sdk_container_image=none")
+    one = judge(bench, tmp_path / "one", "good", EASY, "bad", beam_args=beam_args)
+    monkeypatch.setattr(processes, "useful_processes", lambda *_: 2)
+    started, run = [], SubprocessSdkWorker.run
+
+    def noting(worker: SubprocessSdkWorker) -> None:
+        started.append(worker)
+        run(worker)
+
+    monkeypatch.setattr(SubprocessSdkWorker, "run", noting)
+    two = judge(bench, tmp_path / "two", "good", EASY, "bad", beam_args=beam_args)
+    assert len(started) == 2
+    assert two == one

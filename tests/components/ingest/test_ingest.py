@@ -215,7 +215,7 @@ def test_workers_of_beam_write_the_same_bytes(quirky, tmp_path, mode, number):
 
 
 def test_several_processes_write_the_same_bytes(quirky, tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "useful_processes", lambda photos: 2)
+    monkeypatch.setattr(workers, "useful_processes", lambda *_: 2)
     other = run(tmp_path / "data", quirky.source, max_quarantine=0.9)
     assert contents(Path(other.folder)) == contents(quirky.folder)
 
