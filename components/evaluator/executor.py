@@ -13,7 +13,7 @@ from tfx.components.evaluator import executor as tfx_executor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils, path_utils
 
-from components.evaluator import SUMMARY
+from components.evaluator import SUMMARY, shared_model
 from components.evaluator.baseline import lost_baseline
 from components.evaluator.eval_config import BASELINE
 from components.evaluator.processes import in_useful_processes, most_answers
@@ -41,7 +41,7 @@ class Executor(tfx_executor.Executor):
         splits = json_utils.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
         answers = most_answers(input_dict["examples"], splits, 1 + bool(input_dict.get(_BASELINE)))
         self._beam_pipeline_args = in_useful_processes(self._beam_pipeline_args, answers)
-        super().Do(input_dict, output_dict, exec_properties)
+        super().Do(input_dict, output_dict, exec_properties | {"custom_eval_shared_model": shared_model.PATH})
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         summary = summarise(evaluation.uri) | {"lost_baseline": lost}
         evaluation.set_string_custom_property(SUMMARY, json.dumps(summary))
