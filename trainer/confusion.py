@@ -8,6 +8,8 @@ import numpy as np
 
 from trainer.features import IGNORE_LABEL
 
+_FEW_CLASSES = 4
+
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """Counts pixels by true and predicted label.
@@ -28,6 +30,11 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
     counted = labels != IGNORE_LABEL
     if (((labels >= num_classes) | (predicted >= num_classes)) & counted).any():
         raise ValueError(f"a label is not below the number of classes, {num_classes}")
+    if num_classes <= _FEW_CLASSES:
+        # A byte holds every pair of labels, and to compare with each takes half of the time of NumPy's bincount.
+        pairs = np.where(counted, labels * np.uint8(num_classes) + predicted, np.uint8(IGNORE_LABEL))
+        counts = [np.count_nonzero(pairs == pair) for pair in range(num_classes**2)]
+        return np.reshape(counts, (num_classes, num_classes))
     # 16 bits hold every pair of labels below `IGNORE_LABEL`, and a quarter of the memory is a quarter of the time.
     pairs = (labels.astype(np.uint16) * np.uint16(num_classes) + predicted)[counted]
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)

@@ -36,6 +36,16 @@ def test_sums_over_photos_are_one_matrix_over_all_pixels():
     assert total.sum() == 5 * 20 * 30
 
 
+@pytest.mark.parametrize("classes", [1, 2, 4, 5, 16, 17, 200])
+def test_pairs_are_counted_however_many_classes_there_are(classes):
+    rng, expected = np.random.default_rng(classes), np.zeros([classes, classes], np.int64)
+    truth, guess = rng.integers(0, classes, (2, 40, 50))
+    truth[::7] = IGNORE_LABEL
+    counted = truth != IGNORE_LABEL
+    np.add.at(expected, (truth[counted], guess[counted]), 1)
+    np.testing.assert_array_equal(matrix_of(truth, guess, classes), expected)
+
+
 @pytest.mark.parametrize(
     ("truth", "guess", "message"),
     [
