@@ -4,6 +4,7 @@ Loading an evaluation takes TFMA, and TFMA takes eight seconds to import. So the
 JSON summary in a custom property of the `evaluation` artifact.
 """
 
+import functools
 import json
 import math
 
@@ -16,7 +17,8 @@ from tfx.utils import json_utils, path_utils
 from components.evaluator import SUMMARY, shared_model
 from components.evaluator.baseline import lost_baseline
 from components.evaluator.eval_config import BASELINE
-from components.evaluator.processes import in_useful_processes, most_answers
+from components.evaluator.processes import SEVERAL, in_useful_processes, most_answers
+from components.evaluator.watched import run_watched
 from trainer.metrics import HALF_WIDTH, RANKING
 
 _BASELINE = standard_component_specs.BASELINE_MODEL_KEY
@@ -41,7 +43,11 @@ class Executor(tfx_executor.Executor):
         splits = json_utils.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
         answers = most_answers(input_dict["examples"], splits, 1 + bool(input_dict.get(_BASELINE)))
         self._beam_pipeline_args = in_useful_processes(self._beam_pipeline_args, answers)
-        super().Do(input_dict, output_dict, exec_properties | {"custom_eval_shared_model": shared_model.PATH})
+        properties = exec_properties | {"custom_eval_shared_model": shared_model.PATH}
+        if SEVERAL in self._beam_pipeline_args:
+            run_watched(functools.partial(super().Do, input_dict, output_dict, properties))
+        else:
+            super().Do(input_dict, output_dict, properties)
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         summary = summarise(evaluation.uri) | {"lost_baseline": lost}
         evaluation.set_string_custom_property(SUMMARY, json.dumps(summary))

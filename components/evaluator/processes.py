@@ -7,6 +7,7 @@ from tfx.types import artifact_utils
 from components.ingest.shards import PHOTOS_PER_SHARD
 from components.machine import useful_processes
 
+SEVERAL = "--direct_running_mode=multi_processing"
 # A worker needs 7 seconds until it has imported TFMA and loaded the models; then two give 1.55 times the answers of
 # one, which takes 14 ms of a photo of 500x375 pixels and a model. Small photos, with half of that, pay from twice as
 # many on.
@@ -35,4 +36,4 @@ def in_useful_processes(arguments: list[str], answers: int) -> list[str]:
     processes = useful_processes(answers, _ANSWERS_PER_PROCESS, _BYTES_PER_PROCESS)
     if processes == 1:
         return arguments
-    return [*arguments, "--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
+    return [*arguments, SEVERAL, f"--direct_num_workers={processes}"]

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 from drawing import save, write_brightness_model, write_pets
@@ -12,6 +13,7 @@ from google.protobuf import json_format
 from tensorflow.python.eager.polymorphic_function.concrete_function import ConcreteFunction
 from tfx.types import standard_artifacts
 
+from components.errors import SegpipeError
 from components.evaluator import processes
 from components.evaluator.eval_config import build_eval_config, build_golden_config
 from components.evaluator.executor import SUMMARY, Executor
@@ -229,3 +231,21 @@ def test_several_processes_find_the_same(tmp_path, bench, monkeypatch):
     two = judge(bench, tmp_path / "two", "good", EASY, "bad", beam_args=beam_args)
     assert len(started) == 2
     assert two == one
+
+
+def test_a_process_that_is_ended_before_it_has_photos_ends_the_evaluation(tmp_path, bench, monkeypatch):
+    monkeypatch.setattr(processes, "useful_processes", lambda *_: 2)
+    run, commands = SubprocessSdkWorker.run, []
+
+    def ended(worker: SubprocessSdkWorker) -> None:
+        # The first is ended as the kernel does where memory is out, the other one lives on.
+        if not commands:
+            worker._worker_command_line = "kill -9 $$"
+        commands.append(worker._worker_command_line)
+        run(worker)
+
+    monkeypatch.setattr(SubprocessSdkWorker, "run", ended)
+    with pytest.raises(SegpipeError, match="a process of this evaluation was ended, most likely for want of memory"):
+        judge(bench, tmp_path, "good", EASY, "bad", beam_args=("--runner=DirectRunner", "--sdk_container_image=none"))
+    left = [child for child in psutil.Process().children(recursive=True) if "sdk_worker" in " ".join(child.cmdline())]
+    assert len(commands) == 2 and not psutil.wait_procs(left, timeout=10)[1]
