@@ -8,8 +8,8 @@ from components.ingest.shards import PHOTOS_PER_SHARD
 from components.machine import useful_processes
 
 SEVERAL = "--direct_running_mode=multi_processing"
-# A worker needs 7 seconds until it has imported TFMA and loaded the models; then two give 1.55 times the answers of
-# one, which takes 14 ms of a photo of 500x375 pixels and a model. Small photos, with half of that, pay from twice as
+# A worker needs 7 seconds until it has imported TFMA and loaded the models; then two give 1.46 times the answers of
+# one, which takes 12 ms for a photo of 500x375 pixels and a model. Small photos, with half of that, pay from twice as
 # many on.
 _ANSWERS_PER_PROCESS = 1_500
 # A worker was seen to take 1.2 GB.
