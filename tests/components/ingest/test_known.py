@@ -121,7 +121,7 @@ def test_only_what_is_new_goes_into_a_span_where_that_is_asked_for(data):
 def test_processes_are_chosen_by_the_photos_that_are_new(data, monkeypatch):
     together, asked = both(data, MIXED), []
     add_new(together, pug_8=LISTS[0], boxer_8=LISTS[1])
-    monkeypatch.setattr(workers, "useful_processes", lambda photos: asked.append(photos) or 1)
+    monkeypatch.setattr(workers, "useful_processes", lambda photos, *_: asked.append(photos) or 1)
     take(data, together, only_new=True)
     assert asked == [2]
 
