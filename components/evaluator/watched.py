@@ -4,6 +4,7 @@ Beam notices that a process of its own was ended while it had photos, and waits 
 it got any.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -62,8 +63,6 @@ def run_watched(evaluate: Callable[[], None]) -> None:
 def _end_others() -> None:
     """Ends Beam's other processes, for which the threads beside them would wait when this one ends."""
     for child in psutil.Process().children(recursive=True):
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             if _WORKER in " ".join(child.cmdline()):
                 child.kill()
-        except psutil.NoSuchProcess:
-            continue

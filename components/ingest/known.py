@@ -92,7 +92,7 @@ def _span_of(pair: Pair, known: _Known) -> int | None:
 
 
 def contents(pair: Pair) -> list[str | None]:
-    """SHA-256 of photo and mask as `WriteShard` records them: None for what it cannot read, and for the mask after."""
+    """SHA-256 of photo and mask as `ShardWriter` records them: None for what it cannot read, and for the mask after."""
     hashes = [None, None]
     with contextlib.suppress(Unreadable):
         for index, (path, what) in enumerate(((pair.photo, "photo"), (pair.mask, "mask"))):

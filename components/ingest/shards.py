@@ -106,7 +106,7 @@ _Entry = tuple[SourceFile, bytes | None, Quarantined | None]
 """Of the manifest, of the shard and of the quarantine; the last two are one or the other."""
 
 
-@dataclass(eq=False)
+@dataclass
 class _Work:
     """A pair on its way through the stages of ingest, up to the one that refuses it."""
 
