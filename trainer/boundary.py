@@ -26,12 +26,15 @@ def boundary_pixels(labels: np.ndarray) -> np.ndarray:
     Returns:
       bool[h, w]: True where one of the four neighbours inside the photo is of another class. The photo's edge is none.
     """
-    marked, known = np.zeros(labels.shape, bool), labels != IGNORE_LABEL
-    for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-        edge = (labels[first] != labels[second]) & known[first] & known[second]
-        marked[first] |= edge
-        marked[second] |= edge
-    return marked
+    # NumPy is twice as fast on one long row as on many short ones.
+    pixels, width = labels.ravel(), labels.shape[1]
+    marked, known = np.zeros(pixels.shape, bool), pixels != IGNORE_LABEL
+    for step, last_of_row in ((1, np.s_[width - 1 :: width]), (width, np.s_[:0])):
+        edge = (pixels[step:] != pixels[:-step]) & known[step:] & known[:-step]
+        edge[last_of_row] = False
+        marked[step:] |= edge
+        marked[:-step] |= edge
+    return marked.reshape(labels.shape)
 
 
 def dilate(bits: np.ndarray, radius: int) -> np.ndarray:
@@ -44,18 +47,24 @@ def dilate(bits: np.ndarray, radius: int) -> np.ndarray:
     Returns:
       uint8[h, w].
     """
-    height, width = bits.shape
+    # One long row, with as many zeros between two rows as a disc reaches: what leaves one row must not enter the next.
+    pixels = np.pad(bits, ((radius, radius), (0, radius)))
+    shape, pixels = pixels.shape, pixels.ravel()
     # Half the width of the disc `row` rows above or below its centre.
     reach = [math.isqrt(radius**2 - row**2) for row in range(radius + 1)]
-    rows, spread, result = bits.copy(), 0, bits.copy()
+    rows, spread, result = pixels.copy(), 0, pixels.copy()
     for row in range(radius, -1, -1):
         while spread < reach[row]:
             spread += 1
-            rows[:, spread:] |= bits[:, : max(width - spread, 0)]
-            rows[:, : max(width - spread, 0)] |= bits[:, spread:]
-        result[row:] |= rows[: max(height - row, 0)]
-        result[: max(height - row, 0)] |= rows[row:]
-    return result
+            _merge(rows, pixels, spread)
+        _merge(result, rows, row * shape[1])
+    return result.reshape(shape)[radius : shape[0] - radius, : bits.shape[1]]
+
+
+def _merge(result: np.ndarray, pixels: np.ndarray, distance: int) -> None:
+    """Adds the bits of the pixels that lie so far before and after each."""
+    result[distance:] |= pixels[: len(pixels) - distance]
+    result[: len(pixels) - distance] |= pixels[distance:]
 
 
 def boundary_f1(labels: np.ndarray, predicted: np.ndarray, num_classes: int, tolerance: int) -> np.ndarray:
@@ -73,13 +82,12 @@ def boundary_f1(labels: np.ndarray, predicted: np.ndarray, num_classes: int, tol
     Returns:
       float64[C] in 0..1; 0 if only one of truth and prediction has a boundary of the class, NaN if neither has.
     """
-    guess = np.where(labels == IGNORE_LABEL, np.uint8(IGNORE_LABEL), predicted)
+    guess = np.maximum(predicted, (labels == IGNORE_LABEL) * np.uint8(IGNORE_LABEL))
     true, found = _boundary(labels), _boundary(guess)
-    right, met = _matched(found, true, labels.shape, tolerance)
-    true_count, found_count, right_count, met_count = (
-        np.bincount(of_class, minlength=num_classes)
-        for of_class in (true.classes, found.classes, found.classes[right], true.classes[met])
-    )
+    true_count, found_count = _counts(true.classes, num_classes), _counts(found.classes, num_classes)
+    in_both = np.flatnonzero(np.minimum(true_count, found_count))
+    right, met = _matched(found, true, in_both, labels.shape, tolerance)
+    right_count, met_count = _counts(found.classes[right], num_classes), _counts(true.classes[met], num_classes)
     # 2 P R / (P + R), multiplied out so that a count of zero divides nothing.
     both = right_count * true_count + met_count * found_count
     f1 = 2 * right_count * met_count / np.maximum(both, 1)
@@ -98,18 +106,25 @@ def _boundary(labels: np.ndarray) -> _Boundary:
     return _Boundary(indices, labels.ravel()[indices])
 
 
+def _counts(classes: np.ndarray, num_classes: int) -> np.ndarray:
+    return np.bincount(classes, minlength=num_classes)
+
+
 def _matched(
-    found: _Boundary, true: _Boundary, shape: tuple[int, int], tolerance: int
+    found: _Boundary, true: _Boundary, in_both: np.ndarray, shape: tuple[int, int], tolerance: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which boundary pixels of each of two have one of the other of their own class within the tolerance.
+
+    Args:
+      found, true: the two, of a photo of such a shape.
+      in_both: int64[k], the classes of both.
 
     Returns:
       bool[n] of those of `found`, bool[m] of those of `true`.
     """
     right, met = np.zeros(len(found.indices), bool), np.zeros(len(true.indices), bool)
-    present = np.intersect1d(found.classes, true.classes)
-    for first in range(0, len(present), _CLASSES_AT_ONCE):
-        group = present[first : first + _CLASSES_AT_ONCE]
+    for first in range(0, len(in_both), _CLASSES_AT_ONCE):
+        group = in_both[first : first + _CLASSES_AT_ONCE]
         bits = np.zeros(256, np.uint8)
         bits[group] = 1 << np.arange(len(group))
         of_found, of_true = bits[found.classes] << _CLASSES_AT_ONCE, bits[true.classes]

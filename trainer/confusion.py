@@ -28,11 +28,11 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
     if labels.shape != predicted.shape:
         raise ValueError(f"labels {labels.shape} and predictions {predicted.shape} must have one shape")
     counted = labels != IGNORE_LABEL
-    if (((labels >= num_classes) | (predicted >= num_classes)) & counted).any():
+    if ((np.maximum(labels, predicted) >= num_classes) & counted).any():
         raise ValueError(f"a label is not below the number of classes, {num_classes}")
     if num_classes <= _FEW_CLASSES:
         # A byte holds every pair of labels, and to compare with each takes half of the time of NumPy's bincount.
-        pairs = np.where(counted, labels * np.uint8(num_classes) + predicted, np.uint8(IGNORE_LABEL))
+        pairs = np.maximum(labels * np.uint8(num_classes) + predicted, ~counted * np.uint8(IGNORE_LABEL))
         counts = [np.count_nonzero(pairs == pair) for pair in range(num_classes**2)]
         return np.reshape(counts, (num_classes, num_classes))
     # 16 bits hold every pair of labels below `IGNORE_LABEL`, and a quarter of the memory is a quarter of the time.

@@ -41,13 +41,37 @@ def labels_and_confidence(probabilities: np.ndarray, height: int, width: int) ->
 
 
 def _resized_planes(probabilities: np.ndarray, height: int, width: int) -> Iterable[np.ndarray]:
-    """float32[height, width] of each class. Three at a time, so that a large photo of many classes fits into memory."""
-    # TensorFlow resizes three channels in about the time of one. `tf.image.resize` does the same and asks first what it
-    # was given, for 0.2 ms of a photo's 4.
-    for first in range(0, probabilities.shape[-1], 3):
-        three = probabilities[np.newaxis, ..., first : first + 3]
-        resized = tf.raw_ops.ResizeBilinear(images=three, size=[height, width], half_pixel_centers=True)
-        yield from np.moveaxis(resized.numpy()[0], -1, 0)
+    """float32[height, width] of each class, which the next one overwrites: the bits of `tf.image.resize`, bilinear.
+
+    TensorFlow takes 1.7 times as long to the largest class: it goes through each row anew where this goes through the
+    few rows of the model once, and it leaves the classes of a pixel side by side.
+    """
+    top, bottom, down = _neighbours(height, probabilities.shape[0])
+    left, right, across = _neighbours(width, probabilities.shape[1])
+    plane, below = np.empty([height, width], np.float32), np.empty([height, width], np.float32)
+    for of_class in np.moveaxis(probabilities, -1, 0):
+        wide = of_class.take(left, axis=1)
+        wide += (of_class.take(right, axis=1) - wide) * across
+        # NumPy fills an array that it is given at once only where it need not look out for a wrong index.
+        wide.take(top, axis=0, out=plane, mode="clip")
+        wide.take(bottom, axis=0, out=below, mode="clip")
+        below -= plane
+        below *= down[:, np.newaxis]
+        plane += below
+        yield plane
+
+
+def _neighbours(size: int, smaller: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the centres of so many pixels lie between those of fewer ones.
+
+    Returns:
+      int64[size] index of the one before, and of the one after; float32[size] distance from the former, 0..1.
+    """
+    half = np.float32(0.5)
+    centres = (np.arange(size, dtype=np.float32) + half) * (np.float32(smaller) / np.float32(size)) - half
+    before = np.floor(centres)
+    first, second = np.maximum(before, 0), np.minimum(before + 1, smaller - 1)
+    return first.astype(np.int64), second.astype(np.int64), centres - before
 
 
 def _largest(planes: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from trainer_helpers import SPEC, bilinear, draw_mask, encode
 
 from trainer.confusion import scores
-from trainer.photo_size import photo_tallies, predicted_labels, true_labels
+from trainer.photo_size import labels_and_confidence, photo_tallies, predicted_labels, true_labels
 from trainer.preprocessing import resized_labels
 
 SIZES = [(32, 48), (64, 96), (75, 101), (188, 250), (20, 30), (33, 7), (1, 1)]
@@ -32,6 +32,12 @@ def test_labels_are_the_largest_of_bilinearly_resized_probabilities(height, widt
     clear = first - second > 1e-5
     assert clear.mean() > 0.99
     np.testing.assert_array_equal(labels[clear], resized.argmax(axis=-1)[clear])
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_the_confidence_is_the_largest_probability_to_the_bit_as_tensorflow_resizes(height, width):
+    resized = tf.image.resize(probabilities(), [height, width]).numpy()
+    np.testing.assert_array_equal(labels_and_confidence(probabilities(), height, width)[1], resized.max(axis=-1))
 
 
 def test_probabilities_are_resized_and_not_labels():
