@@ -9,6 +9,7 @@ this process:
 
     decode + resize      TensorFlow decodes each photo once and averages it to 96x128; with masks: each mask, too
     forward pass         the default net on batches of 32, both ways round, as the exported model averages them
+    bare comparison      the exported model asked batch by batch, and each answer held against its mask, without Beam
     float lists          a TFRecord of float32 pixels and labels as public examples write, read into batches
 """
 
@@ -29,15 +30,18 @@ import tensorflow as tf
 import yaml
 from copies import named_anew, pairs_of
 from figures import Figure, raw_bytes, report
+from tfx.utils import path_utils
 
-from components.ingest.spans import Manifest, list_spans, read_manifest
+from components.evaluator.eval_config import SIGNATURE
+from components.ingest.spans import Manifest, list_spans, read_manifest, span_folder
 from pipeline.config import Config
 from pipeline.records import newest_run
 from pipeline.run_record import RunRecord
 from pipeline.workspace import Workspace
 from trainer.batches import evaluation_batches
-from trainer.features import LABELS, PIXELS
+from trainer.features import LABELS, MASK, PIXELS
 from trainer.model import build_model
+from trainer.photo_size import photo_tallies
 from trainer.preprocessing import resized_labels, resized_photos, unpack_labels, unpack_pixels
 
 CONFIG = Config()
@@ -101,6 +105,27 @@ def forward_passes(photos: int) -> float:
     return 1000 * seconds(lambda: [both(batch) for _ in range(steps)]) / (steps * BATCH)
 
 
+def bare_comparison(model: str, examples: list[str]) -> float:
+    """Milliseconds a photo of raw examples asked and compared as an evaluation does it."""
+    asked = tf.saved_model.load(model).signatures[SIGNATURE]
+    (name,), tolerances = asked.structured_input_signature[1], CONFIG.metrics.tolerances
+    masks = {MASK: tf.io.FixedLenFeature([], tf.string)}
+
+    def work() -> int:
+        count = 0
+        for batch in tf.data.TFRecordDataset(examples).batch(BATCH):
+            probabilities = asked(**{name: batch})["probabilities"].numpy()
+            for mask, one in zip(tf.io.parse_example(batch, masks)[MASK].numpy(), probabilities, strict=True):
+                photo_tallies(mask, one, SPEC, tolerances)
+                count += 1
+        return count
+
+    work()
+    started = time.perf_counter()
+    count = work()
+    return 1000 * (time.perf_counter() - started) / count
+
+
 def reading_rate(batches: tf.data.Dataset) -> float:
     """Examples a second of the second reading of batches (pixels, labels)."""
     # For all alike; see `trainer.batches`.
@@ -161,6 +186,8 @@ def stages(root: str, photos: int, data: Path | None) -> list[Figure]:
     ingested = [(s.photo, s.mask) for s in manifest.sources if s.verdict == "ingested"]
     bare, pairs = (bare_preparation(f"{root}/photos", ingested, masks) for masks in (False, True))
     evaluation, forward = 1000 * nodes["SegmentationEvaluator"] / evaluated, forward_passes(int(evaluated))
+    model = path_utils.serving_model_path(run.output("Trainer", "model").uri)
+    compared = bare_comparison(model, glob(f"{span_folder(workspace.data, manifest.span)}/eval-*.tfrecord"))
     more = evaluated - few.summary["metrics"]["photos"]
     further = 1000 * (nodes["SegmentationEvaluator"] - few.nodes["SegmentationEvaluator"].seconds) / more
     print(f"evaluation: {nodes['SegmentationEvaluator'] - evaluated * further / 1000:.1f} s whatever the photos")
@@ -177,6 +204,7 @@ def stages(root: str, photos: int, data: Path | None) -> list[Figure]:
         Figure("each further photo", f"{one_more:.0f}/s", "decode + resize", f"{bare:.0f}/s", one_more / bare, "0.5"),
         Figure("evaluation", f"{evaluation:.1f} ms", "forward pass", f"{forward:.1f} ms", evaluation / forward, "2"),
         Figure("each further photo", f"{further:.1f} ms", "forward pass", f"{forward:.1f} ms", further / forward, ""),
+        Figure("the same", f"{further:.1f} ms", "bare comparison", f"{compared:.1f} ms", further / compared, ""),
         Figure("raw example", f"{raw:,.0f} bytes", "its files", f"{files:,.0f} bytes", raw / files, "1.03"),
         Figure("transformed example", f"{stored:,.0f} bytes", "its pixels", f"{size:,}", stored / size, "7.2"),
         Figure("the same", f"{stored:,.0f} bytes", "float lists", f"{size * 16:,} bytes", stored / size / 16, ""),
