@@ -72,21 +72,20 @@ class _Listing:
 
 def _list_folder(folder: str, suffixes: set[str], option: str) -> _Listing:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        names = sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{option} {folder}: no such folder; name the folder that holds the files") from error
     except OSError as error:
         raise UsageError(f"{option} {folder}: {error.strerror}; name a folder that can be read") from error
     found = _Listing(defaultdict(list), [], 0)
-    for entry in entries:
-        stem, suffix = os.path.splitext(entry.name)
-        # Unlike `entry.is_dir()`, `isdir` also answers for a link that leads to itself.
-        if suffix.lower() not in suffixes or os.path.isdir(entry.path):
+    for name in names:
+        (stem, suffix), path = os.path.splitext(name), os.path.join(folder, name)
+        if suffix.lower() not in suffixes or os.path.isdir(path):
             found.others += 1
         elif stem.startswith("."):
-            found.hidden.append(entry.path)
+            found.hidden.append(path)
         else:
-            found.by_stem[stem].append(entry.path)
+            found.by_stem[stem].append(path)
     return found
 
 

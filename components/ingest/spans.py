@@ -32,14 +32,18 @@ RecordType = TypeVar("RecordType", bound=Record)
 
 def write_record(path: str, record: Record, indent: int | None = 1) -> None:
     """Writes a record as JSON, keys sorted; file names that are no UTF-8 survive. Without indent it takes a tenth."""
-    values = record.model_dump()
     with open(path, "w", encoding="utf-8") as file:
         if indent is None:
-            file.write(json.dumps(values, sort_keys=True))
+            file.write(json.dumps(record, default=_fields, sort_keys=True))
         else:
             # Piece by piece: as one text, the manifest of many photos would take more memory than they do.
-            json.dump(values, file, indent=indent, sort_keys=True)
+            json.dump(record, file, default=_fields, indent=indent, sort_keys=True)
         file.write("\n")
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """Of a model or of a dataclass with slots, by name; the encoder asks for what they hold in its turn."""
+    return dict(record) if isinstance(record, BaseModel) else {name: getattr(record, name) for name in record.__slots__}
 
 
 def read_record(path: str, kind: type[RecordType]) -> RecordType:
