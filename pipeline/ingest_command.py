@@ -9,6 +9,7 @@ import threading
 from rich.console import Console
 from rich.progress import Progress
 
+from components.ingest.spans import file_size
 from pipeline.beam_arguments import check_local, ingest_values
 from pipeline.config import Config
 from pipeline.workspace import Workspace
@@ -45,7 +46,7 @@ def ingest_with_progress(
             # Shards grow in worker processes too; their sizes are what all runners show alike.
             while not finished.wait(0.3):
                 shards = glob.glob(os.path.join(workspace.data, ".span-*", "*.tfrecord"))
-                progress.update(task, completed=sum(os.path.getsize(path) for path in shards if os.path.exists(path)))
+                progress.update(task, completed=sum(map(file_size, shards)))
 
         follower = threading.Thread(target=follow, daemon=True)
         follower.start()
@@ -61,4 +62,4 @@ def _bytes_in(folder: str) -> int:
     """Size of all files; 0 for a folder that cannot be read, over which the ingest itself will complain."""
     if not os.access(folder, os.R_OK | os.X_OK) or not os.path.isdir(folder):
         return 0
-    return sum(os.path.getsize(entry.path) for entry in os.scandir(folder) if os.path.isfile(entry.path))
+    return sum(file_size(entry.path) for entry in os.scandir(folder) if not os.path.isdir(entry.path))

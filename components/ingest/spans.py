@@ -57,8 +57,11 @@ def read_record(path: str, kind: type[RecordType]) -> RecordType:
 
 
 def file_size(path: str) -> int:
-    """Bytes of a file; 0 for a link that leads nowhere."""
-    return os.path.getsize(path) if os.path.exists(path) else 0
+    """Bytes of a file; 0 for one that is gone and for a link that leads nowhere."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def file_sha256(path: str) -> str:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import threading
 
 import pytest
 
@@ -11,6 +13,7 @@ from components.ingest.spans import (
     Shard,
     SourceFile,
     file_sha256,
+    file_size,
     list_spans,
     read_manifest,
     read_record,
@@ -103,3 +106,28 @@ def test_file_sha256_is_that_of_all_bytes_of_a_file_larger_than_one_read(tmp_pat
     content = bytes(range(256)) * 10_000
     (tmp_path / "file").write_bytes(content)
     assert file_sha256(str(tmp_path / "file")) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_link_that_leads_nowhere_or_to_itself_has_no_size(tmp_path):
+    for name, target in (("nowhere", "missing"), ("itself", "itself")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+        assert file_size(str(tmp_path / name)) == 0
+
+
+def test_the_size_of_a_file_that_is_moved_away_meanwhile_is_that_of_before_or_nothing(tmp_path):
+    # As a span's folder is, while the progress bar adds up its shards.
+    here, away, done = tmp_path / "here", tmp_path / "away", threading.Event()
+    here.write_bytes(b"abc")
+
+    def move() -> None:
+        while not done.is_set():
+            os.rename(here, away)
+            os.rename(away, here)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        assert {file_size(str(here)) for _ in range(20_000)} <= {0, 3}
+    finally:
+        done.set()
+        mover.join()
