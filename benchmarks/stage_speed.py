@@ -120,10 +120,8 @@ def bare_comparison(model: str, examples: list[str]) -> float:
                 count += 1
         return count
 
-    work()
-    started = time.perf_counter()
     count = work()
-    return 1000 * (time.perf_counter() - started) / count
+    return 1000 * seconds(work) / count
 
 
 def reading_rate(batches: tf.data.Dataset) -> float:
