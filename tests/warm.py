@@ -1,6 +1,6 @@
 """`segpipe` in processes forked from one that has imported TensorFlow and TFX, so that a run costs seconds.
 
-    warm = Warm()
+    warm = warm_server()
     run = warm.segpipe(bench, "run", "--config", bench.config, fault=at_end("Trainer", KILL))
     assert run.wait() == -signal.SIGKILL
 
@@ -8,7 +8,9 @@ What is forked is a process like any other: it leads a group of its own, takes r
 fault is something that happens to it at a given moment; nothing in the code under test knows of it.
 """
 
+import atexit
 import contextlib
+import functools
 import importlib
 import json
 import logging
@@ -21,7 +23,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 KILL = "SIGKILL"
@@ -124,9 +125,9 @@ class Warm:
             return json.loads(self._process.stdout.readline())
 
     def segpipe(self, bench, *arguments, fault: dict | None = None) -> Process:
-        """Starts `segpipe` on a bench's workspace."""
+        """Starts `segpipe` on a bench's workspace, in its folder and with this process's environment."""
         command = [str(argument) for argument in arguments] + ["--workspace", str(bench.workspace)]
-        return self._start({"segpipe": command}, fault)
+        return self._start({"segpipe": command, "environment": dict(os.environ), "cwd": str(bench.folder)}, fault)
 
     def local_runner(self, bench, fault: dict | None = None) -> Process:
         """Starts what `tfx run create` starts: pipeline/local_runner.py as a script."""
@@ -165,13 +166,12 @@ class Warm:
         self._process.wait()
 
 
-@contextlib.contextmanager
-def warmed() -> Iterator[Warm]:
+@functools.cache
+def warm_server() -> Warm:
+    """One for all tests of this process."""
     server = Warm()
-    try:
-        yield server
-    finally:
-        server.close()
+    atexit.register(server.close)
+    return server
 
 
 class _Fault(logging.Handler):
@@ -222,6 +222,10 @@ def _become(question: dict) -> None:
         target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(target, descriptor)
         os.close(target)
+    if "cwd" in question:
+        os.environ.clear()
+        os.environ.update(question["environment"])
+        os.chdir(question["cwd"])
     if question["fault"]:
         _prepare(question["fault"], os.path.join(question["folder"], "met"))
     if "segpipe" in question:
@@ -230,9 +234,6 @@ def _become(question: dict) -> None:
         sys.argv = ["segpipe"]
         main(question["segpipe"])
     elif "module" in question:
-        os.environ.clear()
-        os.environ.update(question["environment"])
-        os.chdir(question["cwd"])
         sys.argv = question["module"]
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
@@ -256,7 +257,7 @@ def _serve() -> None:
             continue
         pid = os.fork()
         if not pid:
-            os.close(0)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             # Whatever the command raises ends it as it would end a script.
             _become(question)
             sys.exit(0)

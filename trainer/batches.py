@@ -15,6 +15,8 @@ from trainer.settings import TrainingSettings
 # anew each epoch, and a window of so many is shuffled.
 _KEPT_BYTES = 64 << 20
 _HASH_BUCKETS = 10_000
+# Without AutoGraph, which takes a second for each function that a dataset maps, and has nothing to do here.
+_as_written = tf.autograph.experimental.do_not_convert
 
 
 def _files(patterns: list[str]) -> list[str]:
@@ -29,6 +31,7 @@ def _examples(patterns: list[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(_files(patterns))
 
 
+@_as_written
 def count_examples(patterns: list[str]) -> int:
     """Number of records in all files that match."""
     return int(_examples(patterns).reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))
@@ -40,6 +43,7 @@ def _held_out(serialised: tf.Tensor, share: float) -> tf.Tensor:
     return tf.strings.to_hash_bucket_fast(pixels, _HASH_BUCKETS) < round(share * _HASH_BUCKETS)
 
 
+@_as_written
 def held_out_records(patterns: list[str], share: float) -> list[int]:
     """Which records do not train, counted from 0 in the order of the files' names."""
     flags = _examples(patterns).map(lambda record: _held_out(record, share))
@@ -60,6 +64,7 @@ def _unpack(serialised: tf.Tensor, spec: FeatureSpec) -> tuple[tf.Tensor, tf.Ten
     return unpack_pixels(parsed[PIXELS], spec), unpack_labels(parsed[LABELS], spec)
 
 
+@_as_written
 def _unpacked(dataset: tf.data.Dataset, batch_size: int, spec: FeatureSpec) -> tf.data.Dataset:
     """Batches of serialised examples, unpacked on all cores."""
     return _untuned(dataset.batch(batch_size).map(lambda s: _unpack(s, spec), num_parallel_calls=tf.data.AUTOTUNE))
@@ -76,6 +81,7 @@ def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
+@_as_written
 def training_batches(
     patterns: list[str],
     count: int,
@@ -124,6 +130,7 @@ def training_batches(
     return _untuned(batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2))
 
 
+@_as_written
 def evaluation_batches(
     patterns: list[str], spec: FeatureSpec, batch_size: int, held_out_share: float | None = None
 ) -> tf.data.Dataset:

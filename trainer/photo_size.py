@@ -96,7 +96,7 @@ def true_labels(mask: bytes, spec: FeatureSpec) -> np.ndarray:
 def _shrinking(spec: FeatureSpec) -> Callable[[tf.Tensor], tf.Tensor]:
     """`shrink_labels` as one graph: its operations, called one by one, cost more to call than they take."""
     labels = tf.TensorSpec([None, None], tf.uint8)
-    return tf.function(lambda photo: shrink_labels(photo, spec)).get_concrete_function(labels)
+    return tf.function(lambda photo: shrink_labels(photo, spec), autograph=False).get_concrete_function(labels)
 
 
 @functools.lru_cache(maxsize=1)

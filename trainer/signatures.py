@@ -38,11 +38,11 @@ class ExportedModel(tf.Module):
         self.weights = [variable.value for variable in model.variables]
         pixels = tf.TensorSpec([None, spec.height, spec.width, 3], tf.float32, name="pixels")
         # Traced once and called by all: a copy of the net in each signature takes seconds to load.
-        self.answer = tf.function(self._answer, input_signature=[pixels])
-        self.from_pixels = tf.function(self._from_pixels, input_signature=[pixels])
+        self.answer = tf.function(self._answer, input_signature=[pixels], autograph=False)
+        self.from_pixels = tf.function(self._from_pixels, input_signature=[pixels], autograph=False)
 
     def _predict(self, photos: tf.Tensor) -> dict[str, tf.Tensor]:
-        packed = self.transform({IMAGE: tf.reshape(photos, [-1, 1])})[PIXELS]
+        packed = self.transform.call({IMAGE: tf.reshape(photos, [-1, 1])})[PIXELS]
         return self.answer(unpack_pixels(packed, self._spec))
 
     def _from_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -81,12 +81,12 @@ class ExportedModel(tf.Module):
         return {MASK_PNG_BYTES: self.masks(self._photos(examples))[MASK_PNG_BYTES][:, tf.newaxis]}
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.transform(tf.io.parse_example(examples, self._raw_spec))
+        return self.transform.call(tf.io.parse_example(examples, self._raw_spec))
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         def concrete(function, argument: str):
             signature = tf.TensorSpec([None], tf.string, name=argument)
-            return tf.function(function, input_signature=[signature]).get_concrete_function()
+            return tf.function(function, input_signature=[signature], autograph=False).get_concrete_function()
 
         return {
             "serving_default": concrete(self.serving_default, "image_bytes"),

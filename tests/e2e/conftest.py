@@ -1,10 +1,9 @@
 """One warm process for all files that need it."""
 
 import pytest
-from warm import warmed
+from warm import warm_server
 
 
 @pytest.fixture(scope="session")
 def warm():
-    with warmed() as server:
-        yield server
+    return warm_server()
