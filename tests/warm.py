@@ -28,6 +28,7 @@ from pathlib import Path
 KILL = "SIGKILL"
 TO_GROUP, TO_PROCESS = "SIGINT", "SIGTERM"
 """Ctrl-C reaches every process of a terminal's group; `kill` reaches one."""
+PACKAGES = ("pipeline", "components", "trainer", "schema")
 STALL = "stall"
 """Sleeps for longer than any test, wherever the moment is."""
 
@@ -127,7 +128,11 @@ class Warm:
     def segpipe(self, bench, *arguments, fault: dict | None = None) -> Process:
         """Starts `segpipe` on a bench's workspace, in its folder and with this process's environment."""
         command = [str(argument) for argument in arguments] + ["--workspace", str(bench.workspace)]
-        return self._start({"segpipe": command, "environment": dict(os.environ), "cwd": str(bench.folder)}, fault)
+        question = {"segpipe": command, "environment": dict(os.environ), "cwd": str(bench.folder)}
+        if bench.source is not None:
+            question["source"] = str(bench.source)
+            question["environment"]["PYTHONPATH"] = str(bench.source)
+        return self._start(question, fault)
 
     def local_runner(self, bench, fault: dict | None = None) -> Process:
         """Starts what `tfx run create` starts: pipeline/local_runner.py as a script."""
@@ -214,6 +219,14 @@ def _prepare(fault: dict, met: str) -> None:
     sys.addaudithook(hook)
 
 
+def _import_from(source: str) -> None:
+    """Forgets the packages of the installed source tree, so that they are imported from another, and compiled there."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
+        del sys.modules[name]
+    sys.path.insert(0, source)
+    sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in os.environ
+
+
 def _become(question: dict) -> None:
     """Turns a forked process into the command."""
     os.setsid()
@@ -226,6 +239,8 @@ def _become(question: dict) -> None:
         os.environ.clear()
         os.environ.update(question["environment"])
         os.chdir(question["cwd"])
+    if "source" in question:
+        _import_from(question["source"])
     if question["fault"]:
         _prepare(question["fault"], os.path.join(question["folder"], "met"))
     if "segpipe" in question:
@@ -245,7 +260,8 @@ def _become(question: dict) -> None:
 
 
 def _serve() -> None:
-    for module in ("pipeline.dag", "pipeline.launching", "trainer.train"):
+    # The last is what draws pictures for the report.
+    for module in ("pipeline.dag", "pipeline.launching", "trainer.train", "components.run_report.comparison"):
         importlib.import_module(module)
 
     print("ready", flush=True)

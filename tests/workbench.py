@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from warm import warm_server
+from warm import PACKAGES, warm_server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 # Small enough that a whole run takes half a minute, most of it imports.
 TINY = {
     "features": {"height": 32, "width": 32},
-    "model": {"filters": 4},
+    "model": {"filters": 4, "flip_average": False},
     "training": {"steps": 4, "batch_size": 8, "evaluations": 1},
 }
 OPEN_GATE = {"min_mean_iou": 0.0, "min_class_iou": 0.0, "max_drop": 1.0}
@@ -59,7 +59,7 @@ def with_unknown_breed(dataset: Path) -> Path:
 
 def copy_source(folder: Path) -> Path:
     """A copy of what is installed, to edit or to build from."""
-    for package in ("pipeline", "components", "trainer", "schema"):
+    for package in PACKAGES:
         shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(REPOSITORY / name, folder / name)
@@ -103,16 +103,9 @@ class Bench:
         return [*start, *map(str, arguments), "--workspace", str(self.workspace)]
 
     def segpipe(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess:
-        """Runs `segpipe` and insists on its exit status; what is installed is forked from a warm process."""
-        if self.source is None:
-            process = warm_server().segpipe(self, *arguments)
-            done = subprocess.CompletedProcess(arguments, process.wait(900), process.stdout, process.stderr)
-        else:
-            environment = os.environ | {"PYTHONPATH": str(self.source)}
-            command = self.command(*arguments)
-            done = subprocess.run(
-                command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=900
-            )
+        """Runs `segpipe`, forked from a warm process, and insists on its exit status."""
+        process = warm_server().segpipe(self, *arguments)
+        done = subprocess.CompletedProcess(arguments, process.wait(900), process.stdout, process.stderr)
         assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self._log_end()}"
         return done
 

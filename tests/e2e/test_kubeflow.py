@@ -90,13 +90,13 @@ def pair(compiled, ingest, warm):
 
 
 @pytest.fixture(scope="module")
-def second(compiled, ingest, pair, store):
-    """A run on two spans by the commands as they are, its Transform killed once; and the baseline before it."""
+def second(compiled, ingest, warm, pair, store):
+    """A run on two spans, its Transform killed once; and the baseline before it."""
     from pipeline.lineage import baseline
 
     blessed = baseline(store).uri
     ingest(2)
-    return compiled("again").run({"window": 2}, kill="transform"), blessed
+    return compiled("again", warm).run({"window": 2}, kill="transform"), blessed
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +117,12 @@ def unknown_breed(compiled, ingest, warm, strict):
 
 
 @pytest.fixture(scope="module")
-def broken(compiled, bench, ingest, warm, unknown_breed):
-    """A run on a span with a shard that is cut off."""
+def broken(compiled, bench, ingest, unknown_breed):
+    """A run on a span with a shard that is cut off, by the commands as they are."""
     ingest(4)
     shard = next((bench.workspace / "data" / "span-4").glob("eval-*"))
     shard.write_bytes(shard.read_bytes()[:-100])
-    return compiled("broken", warm).run(), shard
+    return compiled("broken").run(), shard
 
 
 def record(store, bench, run):
