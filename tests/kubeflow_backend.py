@@ -204,7 +204,7 @@ class Backend:
         while (status := poll()) is None:
             if kill and "Going to run a new execution:" in log.read_text():
                 end()
-            time.sleep(0.05)
+            time.sleep(0.2)
         return Step(status, log.read_text())
 
     def _start(

@@ -212,7 +212,7 @@ class Service:
         poll, deadline = self._begin(command, log), time.monotonic() + 900
         while (status := poll()) is None:
             assert time.monotonic() < deadline, f"{command} runs for too long\n{log.read_text()}"
-            time.sleep(0.02)
+            time.sleep(0.2)
         return status, log.read_text()
 
     def _begin(self, command: list[str], log: Path) -> Callable[[], int | None]:
