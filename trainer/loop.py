@@ -89,12 +89,8 @@ class Learner:
             self._optimizer = self._build_optimizer()
         averaged = self.averaged.variables if training.early_stopping else []
         self.best = [keras.Variable(v.numpy(), dtype=v.dtype, trainable=False) for v in averaged]
-        # AutoGraph would rewrite Keras's own source, which takes longer than all the rest of tracing.
-        self._step = tf.function(self._train_step, autograph=False)
-        self._infer = tf.function(self._largest_class, autograph=False)
-
-    def _largest_class(self, pixels: tf.Tensor) -> tf.Tensor:
-        return tf.argmax(self.averaged(pixels, training=False), axis=-1)
+        self._step = tf.function(self._train_step)
+        self._infer = tf.function(lambda pixels: tf.argmax(self.averaged(pixels, training=False), axis=-1))
 
     def _build_optimizer(self) -> keras.optimizers.Optimizer:
         optimizer = keras.optimizers.AdamW(weight_decay=self._training.weight_decay)

@@ -32,7 +32,8 @@ class ExportedModel(tf.Module):
         super().__init__()
         self._model, self._spec, self._flip_average = model, spec, flip_average
         self._raw_spec = transform_output.raw_feature_spec()
-        # The layer is a tf_keras model: saving fails with "untracked resource" unless it hangs on the module.
+        # The layer is a tf_keras model: saving fails with "untracked resource" unless it hangs on the module. Only its
+        # `call` is called; else it would count as built, and tf_keras would trace and save it a second time.
         self.transform = transform_output.transform_features_layer()
         # Keras 3 variables are not found by the TF1-style loader; the tf.Variables inside them are.
         self.weights = [variable.value for variable in model.variables]
@@ -85,6 +86,7 @@ class ExportedModel(tf.Module):
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         def concrete(function, argument: str):
+            # AutoGraph would rewrite the source of tf_keras, which takes several times as long as tracing.
             signature = tf.TensorSpec([None], tf.string, name=argument)
             return tf.function(function, input_signature=[signature], autograph=False).get_concrete_function()
 

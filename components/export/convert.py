@@ -49,7 +49,7 @@ def _net(model, photos: int | None):
     """`from_pixels` of a loaded SavedModel for a given number of photos, and its signature; None leaves it open."""
     (pixels,) = model.from_pixels.input_signature
     signature = [tf.TensorSpec([photos, *pixels.shape[1:]], pixels.dtype, name=pixels.name)]
-    return tf.function(model.from_pixels, input_signature=signature, autograph=False), signature
+    return tf.function(model.from_pixels, input_signature=signature), signature
 
 
 def _to_tflite(model) -> bytes:
@@ -59,9 +59,7 @@ def _to_tflite(model) -> bytes:
     concrete = net.get_concrete_function()
     frozen, names = convert_variables_to_constants_v2(concrete), sorted(concrete.structured_outputs)
     named = tf.Module()
-    named.answer = tf.function(
-        lambda pixels: dict(zip(names, frozen(pixels), strict=True)), input_signature=signature, autograph=False
-    )
+    named.answer = tf.function(lambda pixels: dict(zip(names, frozen(pixels), strict=True)), input_signature=signature)
     with tempfile.TemporaryDirectory(prefix="segpipe-export-") as folder:
         # By way of a SavedModel, since that is where the converter takes the names of input and outputs from.
         tf.saved_model.save(named, folder, signatures=named.answer)
