@@ -47,6 +47,19 @@ def test_training_and_serving_see_the_same_tensor(transformed, signatures):
     assert len({photo.tobytes() for photo in pixels}) == 7
 
 
+def test_the_export_neither_rewrites_source_nor_saves_the_transform_twice(transformed, exported, tmp_path, capsys):
+    tf.autograph.set_verbosity(1, alsologtostdout=True)
+    try:
+        export(exported.model, tft.TFTransformOutput(transformed.graph), SPEC, str(tmp_path), {})
+    finally:
+        tf.autograph.set_verbosity(0)
+    said = capsys.readouterr().out
+    assert "Converted call" in said, "AutoGraph no longer says what it is asked for"
+    assert "ExportedModel" not in said and "tf_keras" not in said
+    # Both take seconds; the second also at each load.
+    assert not hasattr(tf.saved_model.load(str(tmp_path)).transform, "_default_save_signature")
+
+
 def test_flip_averaging_answers_alike_for_a_photo_and_its_mirror_image(transformed, exported, tmp_path):
     plain = _asked(tf.saved_model.load(exported.folder).signatures["serving_default"])
     graph = tft.TFTransformOutput(transformed.graph)
