@@ -1,4 +1,4 @@
-"""Seconds that a run has before its first photo: on a few photos, and when nothing is new; beside `import tensorflow`.
+"""Seconds of a run that do not grow with the photos: the first on a few, and one with nothing new; beside TensorFlow.
 
 .venv/bin/python benchmarks/startup.py [--rounds N]
 """

@@ -14,7 +14,7 @@ from warm import PACKAGES, warm_server
 REPOSITORY = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
-# Small enough that a whole run takes half a minute, most of it imports.
+# Small enough that a whole run takes half a minute, most of it graphs that are built.
 TINY = {
     "features": {"height": 32, "width": 32},
     "model": {"filters": 4, "flip_average": False},
@@ -97,10 +97,8 @@ class Bench:
         return path
 
     def command(self, *arguments: str) -> list[str]:
-        start = [str(BIN / "segpipe")]
-        if self.source is not None:
-            start = [sys.executable, "-c", "from pipeline.cli import main; main()"]
-        return [*start, *map(str, arguments), "--workspace", str(self.workspace)]
+        """To start cold, from what is installed."""
+        return [str(BIN / "segpipe"), *map(str, arguments), "--workspace", str(self.workspace)]
 
     def segpipe(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess:
         """Runs `segpipe`, forked from a warm process, and insists on its exit status."""
