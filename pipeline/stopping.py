@@ -8,7 +8,6 @@ the lock.
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -73,12 +72,13 @@ def stoppable(ended: Callable[[int, int], None] = end) -> Iterator[None]:
         return
     # Standard error goes to a log later on; what is said at the end is for the terminal.
     terminal = os.dup(2)
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
+    # No socket: libraries set a default timeout of sockets, and the watcher would end with it.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     threading.Thread(target=_watch, args=(reader, terminal, ended), daemon=True).start()
-    wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in before:
         signal.signal(number, _left_to_the_watcher)
     _replaced.append(before)
@@ -89,19 +89,19 @@ def stoppable(ended: Callable[[int, int], None] = end) -> Iterator[None]:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
-        writer.close()
+        os.close(writer)
 
 
 def _left_to_the_watcher(*_) -> None:
     """Python calls this in the main thread, which may be in a long call of C++."""
 
 
-def _watch(reader: socket.socket, terminal: int, ended: Callable[[int, int], None]) -> None:
+def _watch(reader: int, terminal: int, ended: Callable[[int, int], None]) -> None:
     """Waits for the number of a signal, which Python's C code writes whatever the main thread does."""
-    with reader:
-        while received := reader.recv(1):
-            if received[0] in SIGNALS:
-                ended(received[0], terminal)
+    while received := os.read(reader, 1):
+        if received[0] in SIGNALS:
+            ended(received[0], terminal)
+    os.close(reader)
     os.close(terminal)
 
 

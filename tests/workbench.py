@@ -1,5 +1,6 @@
 """What the end-to-end tests share: a small drawn dataset, a net that trains in seconds, `segpipe` as a user runs it."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import yaml
 from warm import PACKAGES, warm_server
 
@@ -140,6 +142,17 @@ class Bench:
     def _log_end(self) -> str:
         logs = sorted(self.workspace.glob("logs/*.log"))
         return "".join(logs[-1].read_text(errors="replace").splitlines(keepends=True)[-60:]) if logs else ""
+
+
+def beam_workers(pid: int) -> list[psutil.Process]:
+    """The processes of Beam's workers below a process, and the shells that started them."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        # One that has just ended, or is not waited for yet, has no command line any more.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "sdk_worker_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def executed(run: dict) -> set[str]:

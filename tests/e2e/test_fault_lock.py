@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from warm import STALL, at_start
-from workbench import BIN, REPOSITORY, Bench, drawn
+from workbench import BIN, REPOSITORY, Bench, beam_workers, drawn
 
 from pipeline.records import list_runs
 from pipeline.workspace import Workspace
@@ -164,6 +164,5 @@ def test_beams_worker_processes_have_no_part_in_the_lock(warm, bench):
 
 def _workers(pid: int) -> list[psutil.Process]:
     """The processes of Beam's workers, once there are both."""
-    found = [p for p in psutil.Process(pid).children(recursive=True) if "sdk_worker_main" in " ".join(p.cmdline())]
-    workers = [p for p in found if p.name() not in ("sh", "dash", "bash")]
+    workers = [worker for worker in beam_workers(pid) if worker.name() not in ("sh", "dash", "bash")]
     return workers if len(workers) == 2 else []

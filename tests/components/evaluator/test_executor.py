@@ -1,6 +1,7 @@
 """The Evaluator for real: its summary says what `segpipe evaluate` says, and why a model was refused."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from drawing import save, write_brightness_model, write_pets
 from google.protobuf import json_format
 from tensorflow.python.eager.polymorphic_function.concrete_function import ConcreteFunction
 from tfx.types import standard_artifacts
+from workbench import beam_workers
 
 from components.errors import SegpipeError
 from components.evaluator import processes
@@ -247,5 +249,4 @@ def test_a_process_that_is_ended_before_it_has_photos_ends_the_evaluation(tmp_pa
     monkeypatch.setattr(SubprocessSdkWorker, "run", ended)
     with pytest.raises(SegpipeError, match="a process of this evaluation was ended, most likely for want of memory"):
         judge(bench, tmp_path, "good", EASY, "bad", beam_args=("--runner=DirectRunner", "--sdk_container_image=none"))
-    left = [child for child in psutil.Process().children(recursive=True) if "sdk_worker" in " ".join(child.cmdline())]
-    assert len(commands) == 2 and not psutil.wait_procs(left, timeout=10)[1]
+    assert len(commands) == 2 and not psutil.wait_procs(beam_workers(os.getpid()), timeout=10)[1]
