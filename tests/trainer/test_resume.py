@@ -41,7 +41,7 @@ def arguments(transformed, folder, checkpoints, **training) -> dict:
         "model_run_dir": str(folder / "run"),
         "custom_config": {
             "feature_spec": SPEC.model_dump_json(),
-            "model": ModelSettings(filters=4).model_dump_json(),
+            "model": ModelSettings(filters=4, flip_average=False).model_dump_json(),
             "training": TrainingSettings(**recipe).model_dump_json(),
             "checkpoints": str(checkpoints),
         },

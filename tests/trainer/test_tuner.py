@@ -21,7 +21,7 @@ def searched(transformed, folder, rates, trials: int = 2, **training):
         working_dir=str(folder),
         custom_config={
             "feature_spec": SPEC.model_dump_json(),
-            "model": ModelSettings(filters=4).model_dump_json(),
+            "model": ModelSettings(name="unet", filters=4).model_dump_json(),
             "training": TrainingSettings(**settings).model_dump_json(),
             "tuning": TuningSettings(space={RATE: rates}, trials=trials, steps=2, held_out=0.3).model_dump_json(),
         },

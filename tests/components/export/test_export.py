@@ -130,13 +130,18 @@ def test_the_description_says_what_the_file_is(exported, model):
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{path.name}.json"]
 
 
-@pytest.mark.parametrize("name, options", [("unet", {}), ("encoder", {"weights": "none"})])
+@pytest.fixture(scope="module", params=[("unet", {}), ("encoder", {"weights": "none"})], ids=["unet", "encoder"])
+def other_net(request, make_model) -> ServedModel:
+    name, options = request.param
+    return make_model(name, **options)
+
+
 @pytest.mark.parametrize("kind", FORMATS)
-def test_the_other_nets_convert_too(make_model, tmp_path, kind, name, options):
-    model, path = make_model(name, **options), str(tmp_path / "model")
-    convert.main(model.folder, kind, path)
+def test_the_other_nets_convert_too(other_net, tmp_path, kind):
+    path = str(tmp_path / "model")
+    convert.main(other_net.folder, kind, path)
     pixels = np.random.default_rng(0).uniform(0, 255, [1, SPEC.height, SPEC.width, 3]).astype(np.float32)
-    np.testing.assert_allclose(open_net(path, kind)(pixels), model.from_pixels(pixels), atol=1e-4)
+    np.testing.assert_allclose(open_net(path, kind)(pixels), other_net.from_pixels(pixels), atol=1e-4)
 
 
 def model_with(folder, from_pixels) -> ServedModel:

@@ -1,16 +1,20 @@
-"""The canary on real SavedModels, each with one thing wrong; every one is loaded in a process of its own."""
+"""The canary on real SavedModels, each with one thing wrong."""
 
 import json
 import os
+import re
 
 import pytest
 import tensorflow as tf
 from drawing import encoded, pet
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.types import standard_artifacts
+from tfx.utils import path_utils
 
 from components.errors import RefusedError
-from components.model_canary.executor import Executor
+from components.example_gen.read import read_examples
+from components.model_canary import probe
+from components.model_canary.executor import Executor, write_photos
 from components.refusal import refusal_file
 from trainer.features import DESCRIPTION, FILENAME, HEIGHT, IMAGE, MASK, WIDTH, FeatureSpec
 from trainer.warmup import WARMUP, write_warmup_requests
@@ -111,6 +115,15 @@ def examples(tmp_path_factory):
     return artifact
 
 
+@pytest.fixture(scope="module")
+def photos(examples, tmp_path_factory) -> str:
+    """The folder of what the executor sends to a model."""
+    folder = str(tmp_path_factory.mktemp("photos"))
+    records = read_examples(os.path.join(examples.uri, "Split-eval"), 4)
+    write_photos(folder, [record[IMAGE] for record in records])
+    return folder
+
+
 def judge(tmp_path, examples, fault: str = ""):
     """Runs the executor on a model; the blessing lies where TFX puts that of execution 7."""
     model, blessing = standard_artifacts.Model(), standard_artifacts.InfraBlessing()
@@ -153,12 +166,27 @@ def test_a_sound_model_is_blessed_with_its_latency_and_memory(tmp_path, examples
         ("random", "the same photos give different answers"),
     ],
 )
-def test_a_model_with_a_fault_is_refused_by_name_and_the_reason_is_kept(tmp_path, examples, fault, problem):
-    with pytest.raises(RefusedError, match=f"the exported model may not serve: .*{problem}") as refusal:
-        judge(tmp_path, examples, fault)
+def test_a_model_with_a_fault_has_it_named(tmp_path, photos, fault, problem):
+    model = save_model(str(tmp_path), fault)
+    probe.main(path_utils.serving_model_path(model), photos, str(tmp_path / "result.json"))
+    problems = json.loads((tmp_path / "result.json").read_text())["problems"]
+    assert any(re.search(problem, sentence) for sentence in problems), problems
+
+
+def test_a_model_with_faults_is_refused_and_the_reasons_are_kept(tmp_path, examples):
+    with pytest.raises(RefusedError, match="the exported model may not serve: no warm-up request asks") as refusal:
+        judge(tmp_path, examples, "strange warm-up")
     with open(refusal_file(str(tmp_path / "ModelCanary"), 7)) as file:
         kept = json.load(file)
-    assert kept and all(sentence in str(refusal.value) for sentence in kept)
+    assert len(kept) == 3 and all(sentence in str(refusal.value) for sentence in kept)
+
+
+def test_a_model_that_takes_its_process_down_is_refused_with_what_it_said_last(tmp_path, examples, monkeypatch):
+    probe_that_dies = tmp_path / "probe.py"
+    probe_that_dies.write_text("raise SystemExit('no memory left')")
+    monkeypatch.setattr(probe, "__file__", str(probe_that_dies))
+    with pytest.raises(RefusedError, match="the process that loads it died with status 1: no memory left"):
+        judge(tmp_path, examples)
 
 
 def test_the_model_must_do_without_this_project(tmp_path, examples, monkeypatch):
