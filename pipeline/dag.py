@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components import ExampleValidator, StatisticsGen, Tuner
+from tfx.components import ExampleValidator, Tuner
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
@@ -24,6 +24,7 @@ from components.model_canary.component import ModelCanary
 from components.pusher.component import AtomicPusher
 from components.trainer.component import SegmentationTrainer
 from components.transform.component import SegmentationTransform
+from components.watched.components import StatisticsGen
 from pipeline.beam_arguments import equip
 from pipeline.config import Config
 from pipeline.fingerprint import fingerprint

@@ -74,7 +74,6 @@ def plan_inference(config: Config, workspace: Workspace, span: int | None, image
 
 def create_inference_pipeline(config: Config, workspace: Workspace, request: Request):
     """Builds the TFX pipeline of a request."""
-    from tfx.components import BulkInferrer
     from tfx.dsl.components.common.importer import Importer
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
     from tfx.orchestration.pipeline import Pipeline
@@ -84,6 +83,7 @@ def create_inference_pipeline(config: Config, workspace: Workspace, request: Req
     from components.example_gen.component import SpanExampleGen
     from components.mask_writer.component import MaskWriter
     from components.photo_example_gen.component import PhotoExampleGen
+    from components.watched.components import BulkInferrer
     from pipeline.beam_arguments import equip
     from pipeline.fingerprint import fingerprint
     from trainer.features import MASK_PNG, MASK_PNG_BYTES, MASKS_FROM_EXAMPLES

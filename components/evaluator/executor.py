@@ -4,7 +4,6 @@ Loading an evaluation takes TFMA, and TFMA takes eight seconds to import. So the
 JSON summary in a custom property of the `evaluation` artifact.
 """
 
-import functools
 import json
 import math
 
@@ -17,14 +16,14 @@ from tfx.utils import json_utils, path_utils
 from components.evaluator import SUMMARY, shared_model
 from components.evaluator.baseline import lost_baseline
 from components.evaluator.eval_config import BASELINE
-from components.evaluator.processes import SEVERAL, in_useful_processes, most_answers
-from components.evaluator.watched import run_watched
+from components.evaluator.processes import in_useful_processes, most_answers
+from components.watched.processes import Watched
 from trainer.metrics import HALF_WIDTH, RANKING
 
 _BASELINE = standard_component_specs.BASELINE_MODEL_KEY
 
 
-class Executor(tfx_executor.Executor):
+class Executor(Watched, tfx_executor.Executor):
     """Executor of SegmentationEvaluator and GoldenEvaluator."""
 
     def Do(self, input_dict, output_dict, exec_properties):
@@ -43,11 +42,7 @@ class Executor(tfx_executor.Executor):
         splits = json_utils.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
         answers = most_answers(input_dict["examples"], splits, 1 + bool(input_dict.get(_BASELINE)))
         self._beam_pipeline_args = in_useful_processes(self._beam_pipeline_args, answers)
-        properties = exec_properties | {"custom_eval_shared_model": shared_model.PATH}
-        if SEVERAL in self._beam_pipeline_args:
-            run_watched(functools.partial(super().Do, input_dict, output_dict, properties))
-        else:
-            super().Do(input_dict, output_dict, properties)
+        super().Do(input_dict, output_dict, exec_properties | {"custom_eval_shared_model": shared_model.PATH})
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         summary = summarise(evaluation.uri) | {"lost_baseline": lost}
         evaluation.set_string_custom_property(SUMMARY, json.dumps(summary))

@@ -6,8 +6,8 @@ from tfx.types import artifact_utils
 
 from components.ingest.shards import PHOTOS_PER_SHARD
 from components.machine import useful_processes
+from components.watched.processes import SEVERAL
 
-SEVERAL = "--direct_running_mode=multi_processing"
 # A worker needs 7 seconds until it has imported TFMA and loaded the models; then two give 1.46 times the answers of
 # one, which takes 12 ms for a photo of 500x375 pixels and a model. Small photos, with half of that, pay from twice as
 # many on.

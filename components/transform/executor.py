@@ -8,6 +8,8 @@ import apache_beam as beam
 from tfx.components.transform import executor as tfx_executor
 from tfx.components.transform import labels
 
+from components.watched.processes import Watched
+
 
 class PlainProcessor(tfx_executor.TransformProcessor):
     """TFX's work with another last step."""
@@ -25,7 +27,7 @@ class PlainProcessor(tfx_executor.TransformProcessor):
         )
 
 
-class Executor(tfx_executor.Executor):
+class Executor(Watched, tfx_executor.Executor):
     """Executor of SegmentationTransform."""
 
     def Do(self, input_dict, output_dict, exec_properties):

@@ -1,0 +1,1 @@
+"""TFX's components whose Beam processes are watched, and what watches them."""
