@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 def bench(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conservation")
     # Beam's runner of several processes has been seen to drop records.
-    bench = Bench(folder, {"beam": {"default": {"direct_num_workers": 2}}})
+    bench = Bench(folder, {"beam": {"nodes": dict.fromkeys(["ingest", "Transform"], {"direct_num_workers": 2})}})
     bench.ingest(drawn(folder / "drawn"))
     return bench
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -78,37 +79,56 @@ def test_own_classes_with_an_ignore_value_train_predict_and_evaluate(tmp_path):
     assert np.sum(scored["confusion_matrix"]) == counted, "ignored pixels are in no metric"
 
 
-def test_status_answers_while_a_run_goes_on_and_a_second_run_is_refused(tmp_path):
-    bench = Bench(tmp_path)
-    bench.ingest(drawn(tmp_path / "drawn"))
+@dataclass(frozen=True)
+class Asked:
+    """A run that was asked about while it went on.
+
+    Attributes:
+      verdicts: what `segpipe status` said of it meanwhile.
+      second: what another run said meanwhile.
+      stdout, stderr: what it said itself.
+    """
+
+    bench: Bench
+    verdicts: set[str]
+    second: str
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory) -> Asked:
+    bench = Bench(tmp_path_factory.mktemp("asked"))
+    bench.ingest(drawn(bench.folder / "drawn"))
     command = bench.command("run", "--config", bench.config)
-    seen = set()
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        refused = None
+    verdicts, second = set(), None
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=bench.folder, **pipes) as running:
         while running.poll() is None:
             runs = bench.status()["runs"]
-            seen.add(runs[-1]["verdict"] if runs else "none")
-            if runs and refused is None:
-                refused = bench.segpipe("run", "--config", bench.config, status=1)
+            verdicts.add(runs[-1]["verdict"] if runs else "none")
+            if runs and second is None:
+                second = bench.segpipe("run", "--config", bench.config, status=1).stderr
             time.sleep(0.5)
-        errors = running.stderr.read()
-    assert running.returncode == 0, errors
-    assert "running" in seen
-    assert "is in use by segpipe run" in refused.stderr
-    assert bench.status()["runs"][-1]["verdict"] == "pushed"
+        said = Asked(bench, verdicts, second, running.stdout.read(), running.stderr.read())
+    assert running.returncode == 0, said.stderr
+    return said
 
 
-def test_the_report_holds_figures_and_a_picture(tmp_path):
-    bench = Bench(tmp_path)
-    bench.ingest(drawn(tmp_path / "drawn"))
-    done = bench.segpipe("run", "--config", bench.config)
-    assert "iou/contour" in done.stdout and "pushed version" in done.stdout
-    (report,) = (bench.workspace / "reports").iterdir()
+def test_status_answers_while_a_run_goes_on_and_a_second_run_is_refused(asked):
+    assert "running" in asked.verdicts
+    assert "is in use by segpipe run" in asked.second
+    assert asked.bench.status()["runs"][-1]["verdict"] == "pushed"
+
+
+def test_the_report_holds_figures_and_a_picture(asked):
+    assert "iou/contour" in asked.stdout and "pushed version" in asked.stdout
+    (report,) = (asked.bench.workspace / "reports").iterdir()
     figures = json.loads((report / "report.json").read_text())
     assert figures["metrics"]["mean_iou"] is not None
     picture = np.asarray(Image.open(report / "predictions.png").convert("RGB"))
     assert picture.shape[0] > 500 and picture.std() > 20
     # The log is in a file, and TFDV's flood of warnings about bytes that are no UTF-8 is not in it.
-    (log,) = (bench.workspace / "logs").glob("run-*.log")
+    (log,) = (asked.bench.workspace / "logs").glob("run-*.log")
     assert "UTF-8" not in log.read_text(errors="replace")
-    assert "UTF-8" not in done.stderr and len(done.stderr.splitlines()) < 30
+    assert "UTF-8" not in asked.stderr and len(asked.stderr.splitlines()) < 30

@@ -22,7 +22,8 @@ def dataset(tmp_path_factory):
 def _bench(folder, dataset) -> Bench:
     folder.mkdir()
     training = TINY["training"] | {"steps": _STEPS, "evaluations": 3, "checkpoint_seconds": 0.2}
-    bench = Bench(folder, {"training": training})
+    # The net with norms, whose statistics a checkpoint has to hold, too.
+    bench = Bench(folder, {"training": training, "model": {"filters": 4, "flip_average": False}})
     bench.ingest(dataset)
     return bench
 
