@@ -27,6 +27,8 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
+
 KILL = "SIGKILL"
 TO_GROUP, TO_PROCESS = "SIGINT", "SIGTERM"
 """Ctrl-C reaches every process of a terminal's group; `kill` reaches one."""
@@ -100,9 +102,20 @@ class Process:
             os.close(ended)
         return self.poll()
 
+    def group(self) -> list[int]:
+        """What there is of its process group: it, its children and theirs, also where it has ended itself."""
+        return [pid for pid in psutil.pids() if _group(pid) == self.pid]
+
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
 
 
 class Warm:

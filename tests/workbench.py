@@ -110,13 +110,16 @@ class Bench:
         assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self._log_end()}"
         return done
 
-    def ingest(self, dataset: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess:
-        return self.segpipe(
+    def ingest_command(self, dataset: Path) -> list[str]:
+        """What `segpipe` is given to ingest a drawn dataset."""
+        return [
             "ingest",
             *("--images", str(dataset / "images"), "--masks", str(dataset / "annotations" / "trimaps")),
-            *("--split-lists", str(dataset / "annotations"), "--config", str(self.config), *arguments),
-            status=status,
-        )
+            *("--split-lists", str(dataset / "annotations"), "--config", str(self.config)),
+        ]
+
+    def ingest(self, dataset: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess:
+        return self.segpipe(*self.ingest_command(dataset), *arguments, status=status)
 
     def run(self, *arguments: str, status: int = 0) -> dict:
         """Runs the pipeline; returns the newest run of `status --json`."""
@@ -145,13 +148,14 @@ class Bench:
         return "".join(logs[-1].read_text(errors="replace").splitlines(keepends=True)[-60:]) if logs else ""
 
 
-def beam_workers(pid: int) -> list[psutil.Process]:
-    """The processes of Beam's workers below a process, and the shells that started them."""
+def beam_workers(pid: int, shells: bool = False) -> list[psutil.Process]:
+    """The processes of Beam's workers below a process, and, if asked for, the shells that started them."""
     found = []
     for child in psutil.Process(pid).children(recursive=True):
         # One that has just ended, or is not waited for yet, has no command line any more.
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "sdk_worker_main" in " ".join(child.cmdline()):
+            is_worker = "sdk_worker_main" in " ".join(child.cmdline())
+            if is_worker and (shells or child.name() not in ("sh", "dash", "bash")):
                 found.append(child)
     return found
 

@@ -5,7 +5,6 @@ same command finishes.
 import os
 import signal
 
-import psutil
 import pytest
 from warm import IN_TRANSFORM, STALL, TO_GROUP, TO_PROCESS, before
 from workbench import TINY, Bench, drawn
@@ -44,14 +43,7 @@ def _assert_stopped(process, name: str) -> None:
     assert said[-1] == f"segpipe: stopped by {name}; run the same command again to go on"
     assert "Traceback" not in process.stdout + process.stderr
     # Nothing of its process group is left: neither it nor its children.
-    assert not [p.pid for p in psutil.process_iter() if _group(p.pid) == process.pid]
-
-
-def _group(pid: int) -> int | None:
-    try:
-        return os.getpgid(pid)
-    except ProcessLookupError:
-        return None
+    assert not process.group()
 
 
 @pytest.mark.parametrize("name", [TO_GROUP, TO_PROCESS])

@@ -23,7 +23,7 @@ def _bench(folder, dataset) -> Bench:
     folder.mkdir()
     training = TINY["training"] | {"steps": _STEPS, "evaluations": 3, "checkpoint_seconds": 0.2}
     # The net with norms, whose statistics a checkpoint has to hold, too.
-    bench = Bench(folder, {"training": training, "model": {"filters": 4, "flip_average": False}})
+    bench = Bench(folder, {"training": training, "model": TINY["model"] | {"name": "residual"}})
     bench.ingest(dataset)
     return bench
 

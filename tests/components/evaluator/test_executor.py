@@ -249,4 +249,4 @@ def test_a_process_that_is_ended_before_it_has_photos_ends_the_evaluation(tmp_pa
     monkeypatch.setattr(SubprocessSdkWorker, "run", ended)
     with pytest.raises(SegpipeError, match="a process of this Beam pipeline was ended, most likely for want of memory"):
         judge(bench, tmp_path, "good", EASY, "bad", beam_args=("--runner=DirectRunner", "--sdk_container_image=none"))
-    assert len(commands) == 2 and not psutil.wait_procs(beam_workers(os.getpid()), timeout=10)[1]
+    assert len(commands) == 2 and not psutil.wait_procs(beam_workers(os.getpid(), shells=True), timeout=10)[1]
